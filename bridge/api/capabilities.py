@@ -232,3 +232,11 @@ class Closing(Protocol):
     """It holds resources that must be released; asynchronous generators do."""
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class Trailed(Protocol):
+    """Fields follow it (RFC 9110, section 6.5). They are known when it has ended; names in lower case."""
+
+    @property
+    def trailers(self) -> Sequence[tuple[str, str]]: ...

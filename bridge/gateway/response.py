@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 
 import orjson
 
 from bridge.api.body import StreamedBody
 from bridge.api.call import Reply, Trailers
-from bridge.api.capabilities import Refusing, capability
+from bridge.api.capabilities import Refusing, Trailed, capability
 from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
 from bridge.api.record import Record
@@ -94,6 +94,11 @@ class CountedPieces:
         piece = await anext(self._iterator)
         self._record.bytes_out += len(piece)
         return piece
+
+    @property
+    def trailers(self) -> Sequence[tuple[str, str]]:
+        trailed = capability(self._iterator, Trailed)
+        return trailed.trailers if trailed is not None else ()
 
     async def aclose(self) -> None:
         await close_pieces(self._iterator)

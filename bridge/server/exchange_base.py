@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.api.body import StreamedBody
 from bridge.api.call import Reply, Trailers
+from bridge.api.capabilities import Trailed, capability
 from bridge.api.downstream import Downstream, Fields
 from bridge.errors import ClientDisconnected
 from bridge.gateway.inbound import BODILESS, close_pieces, pieces, read_body, write_pieces
@@ -164,8 +165,8 @@ class ExchangeBase(ABC):
                 await close_pieces(body)
             else:
                 await write_pieces(body, write, self._left())
-                if isinstance(body, StreamedBody):
-                    trailers = Trailers(trailing(body.trailers))
+                if trailed := capability(body, Trailed):
+                    trailers = Trailers(trailing(trailed.trailers))
             await self.finish(trailers)
         except ClientDisconnected:
             raise

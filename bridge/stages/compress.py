@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import AsyncIterable, Awaitable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
-from bridge.api.call import Call, Reply
-from bridge.api.capabilities import Closing, capability
+from bridge.api.call import Call, Reply, Trailers
+from bridge.api.capabilities import Closing, Trailed, capability
 from bridge.api.exchange import Exchange
 from bridge.api.media import media_type
 from bridge.api.spec.compress import Compress
@@ -131,16 +132,19 @@ class Compressing:
         size = len(body) if isinstance(body, bytes) and body else _length(fields)
         if size is not None and (size == 0 or (size < self._min_size and not choice.refuses_identity)):
             return reply
-        plain = Reply(reply.status, _varied(reply.headers), body)
+        plain = replace(reply, headers=_varied(reply.headers))
         if not choice.coding:
             return plain
         if not isinstance(body, bytes):
             pieces = CompressedPieces(body, choice.coding, live=size is None)
-            return Reply(reply.status, _coded(reply.headers, choice.coding), pieces)
+            return replace(reply, headers=_coded(reply.headers, choice.coding), body=pieces)
         if not body and size is None:  # a HEAD's; what GET's reply is like is not known
             return plain
         coded = await self._compressed(body, choice, exchange) if body else b""
-        return plain if coded is None else Reply(reply.status, _coded(reply.headers, choice.coding), coded)
+        if coded is None:
+            return plain
+        trailers = Trailers(field for field in reply.trailers if field[0] not in _OF_THE_BYTES)
+        return Reply(reply.status, _coded(reply.headers, choice.coding), coded, trailers)
 
     def _varies(self, status: int, fields: dict[str, str], choice: Choice) -> bool:
         """Whether a reply with these fields is compressed for some clients."""
@@ -222,6 +226,11 @@ class CompressedPieces:
             if data:
                 return data
         raise StopAsyncIteration
+
+    @property
+    def trailers(self) -> Sequence[tuple[str, str]]:
+        trailed = capability(self._iterator, Trailed)
+        return [field for field in trailed.trailers if field[0] not in _OF_THE_BYTES] if trailed is not None else ()
 
     async def aclose(self) -> None:
         self._ended = True

@@ -342,6 +342,11 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "holds no private key",
     ),
     ({"scope": "read"}, "scope", "did you mean 'scopes'"),
+    ({"scopes": ["read write"]}, "scopes", "'read write' is no scope"),
+    ({"scopes": [""]}, "scopes", "'' is no scope"),
+    ({"audience": ""}, "audience", "an empty text names nothing"),
+    ({"resource": ["urn:a", ""]}, "resource", "an empty text names nothing"),
+    ({"client_id": ""}, "", "client_id is empty"),
 ]
 
 

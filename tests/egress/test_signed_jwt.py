@@ -146,6 +146,7 @@ async def test_looking_at_a_route_makes_no_keys(start: Start, upstream: Upstream
     [
         ({"ttl": "1d"}, "ttl"),
         ({"ttl": "1s"}, "ttl"),
+        ({"audience": ""}, "audience: an empty text names nothing"),
         ({"claims": {"exp": 1}}, "exp is set by the gateway"),
         ({"claims": {"a": {"$env": "HOME"}}}, "begin with BRIDGE_SECRET_"),
         ({"claims": {"a": {"b": {"$claim": "sub"}}}}, "claims.a.b: an origin is a claim of its own"),

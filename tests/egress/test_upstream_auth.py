@@ -74,6 +74,8 @@ async def test_the_block_of_the_documentation(start: Start, upstream: Upstream) 
         ("{type: api_key, value: {$env: BRIDGE_SECRET_X}}", "name one place of the key"),
         ("{type: api_key, header: A, query: b, value: {$env: BRIDGE_SECRET_X}}", "name one place of the key"),
         ("{type: api_key, header: Content-Length, value: {$env: BRIDGE_SECRET_X}}", "belongs to the connection"),
+        ("{type: api_key, header: X-Forwarded-For, value: {$env: BRIDGE_SECRET_X}}", "belongs to the connection"),
+        ("{type: api_key, header: Accept-Encoding, value: {$env: BRIDGE_SECRET_X}}", "belongs to the connection"),
         ("{type: basic, username: u, password: {$evn: X}}", "did you mean $env?"),
         ("{type: digest}", "digest"),
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import logging
 import socket
@@ -404,6 +405,27 @@ async def test_trailers_end_a_reply_once(behind: Any, body: bytes) -> None:
             assert rest == body
             trailers = await client.reader.readuntil(b"\r\n\r\n")
             assert trailers == b"0\r\nx-sum: 7\r\nx-name: M\xfcller\r\nx-utf: M\xc3\xbcller\r\n\r\n"
+        client.writer.close()
+
+
+async def test_trailers_of_a_compressed_reply(behind: Any) -> None:
+    """But for those about the bytes, which are others now (RFC 9530)."""
+
+    async def summed(peer: Peer) -> None:
+        await peer.head()
+        await peer.say(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await peer.chunk(b"a" * 5000)
+        await peer.say(b"0\r\nX-Sum: 7\r\nContent-Digest: sha-256=:AA==:\r\n\r\n")
+        await peer.end()
+
+    async with behind(summed, {"compress": True}) as (gateway, _):
+        client = await connect(gateway, GET[:-2] + b"Accept-Encoding: gzip\r\nConnection: close\r\n\r\n")
+        assert "content-encoding: gzip" in await client.head()
+        text = b""
+        while size := int(await client.reader.readuntil(b"\r\n"), 16):
+            text += (await client.reader.readexactly(size + 2))[:-2]
+        assert gzip.decompress(text) == b"a" * 5000
+        assert await client.end() == b"x-sum: 7\r\n\r\n"
         client.writer.close()
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bridge.api.spec.edits import FieldEdits, SecretValue, SpecValue
+from bridge.api.spec.edits import RequestFields, SecretValue, SpecValue
 from bridge.api.spec.scalars import Model
 from bridge.api.spec.upstream_tokens import (
     ClientCredentialsUpstreamAuth,
@@ -46,7 +46,7 @@ class ApiKeyUpstreamAuth(Model):
         if self.header is not None:
             if not is_token(self.header):
                 raise ValueError(f"header: {self.header[:80]!r} can't be the name of a header")
-            if self.header.lower() == "host" or FieldEdits.refusal(self.header.lower()):
+            if RequestFields.refusal(self.header.lower()):
                 raise ValueError(f"header: {self.header!r} belongs to the connection or to the gateway itself")
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -19,6 +20,8 @@ SET_BY_GATEWAY = frozenset(
 )  # fmt: skip
 #: Claims that the gateway itself sets in a token that it signs.
 SIGNED_BY_GATEWAY = frozenset(("iss", "aud", "iat", "nbf", "exp", "jti"))
+
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 #: RFC 8693, section 3, by the names that a spec may use.
 _TOKEN_TYPES = {name: f"urn:ietf:params:oauth:token-type:{name}" for name in ("access_token", "id_token", "jwt")}
@@ -38,6 +41,20 @@ def _texts(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _not_empty(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if "" in texts:
+        raise ValueError("an empty text names nothing")
+    return texts
+
+
+def _scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """:raises ValueError: one of them is no scope-token (RFC 6749, section 3.3)."""
+    for scope in scopes:
+        if not _SCOPE.fullmatch(scope):
+            raise ValueError(f"{scope[:80]!r} is no scope: it has printable ASCII characters, no spaces, '\"' and '\\'")
+    return scopes
+
+
 def _free(parameters: dict[str, SpecValue]) -> dict[str, SpecValue]:
     for name in parameters:
         if name in SET_BY_GATEWAY:
@@ -53,7 +70,7 @@ def _token_type(name: str) -> str:
 
 
 TokenType = Annotated[str, AfterValidator(_token_type)]
-TextOrTexts = Annotated[Names, BeforeValidator(_texts)]
+TextOrTexts = Annotated[Names, AfterValidator(_not_empty), BeforeValidator(_texts)]
 
 
 class TokenRequestSpec(Model):
@@ -65,7 +82,7 @@ class TokenRequestSpec(Model):
     client_secret: SecretValue | None = None  #: of ``$env`` or ``$file``
     client_key: SecretValue | None = None  #: likewise: PEM of the private key of ``private_key_jwt``
     client_auth: Literal["basic", "post", "private_key_jwt"] = "basic"
-    scopes: Names = ()
+    scopes: Annotated[Names, AfterValidator(_scopes)] = ()
     audience: TextOrTexts = ()
     resource: TextOrTexts = ()  #: RFC 8707
     parameters: Annotated[dict[str, SpecValue], AfterValidator(_free)] = Field(default_factory=dict[str, SpecValue])
@@ -81,6 +98,8 @@ class TokenRequestSpec(Model):
             raise ValueError("private_key_jwt takes client_key and no client_secret")
         if self.client_key is not None and not signed:
             raise ValueError("client_key is for client_auth: private_key_jwt")
+        if self.client_id == "":
+            raise ValueError("client_id is empty")
         if self.client_id is None and (self.client_secret or self.client_key):
             raise ValueError("client_id is missing")
         if signed and self.client_key is None:
