@@ -1,4 +1,4 @@
-"""The HTTP methods that clients can use: those that the server's parser supports."""
+"""The HTTP methods that clients can use, which are those that the server's parser supports, and those that are safe."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import functools
 import httptools
 
 from bridge.http.token import is_token
+
+#: RFC 9110, section 9.2.1: they change nothing, and a link of any page can cause them.
+SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 @functools.lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ from bridge.api.origins import OriginPolicy
 from bridge.api.spec.cors import METHODS, CorsSpec
 from bridge.api.stage import BoundOperation, Handler
 from bridge.errors import Forbidden
+from bridge.http.methods import SAFE
 from bridge.http.origin import ANY, Origins, is_own
 from bridge.http.token import is_token
 
@@ -19,8 +20,6 @@ from bridge.http.token import is_token
 USUAL = ("content-type", "x-request-timeout")
 MAX_REQUESTED = 256  #: names in Access-Control-Request-Headers that are answered with ``headers: any``
 
-#: RFC 9110, section 9.2.1: what a page can call with them it could call without a script, by a link.
-_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _OURS = "access-control-"
 _VARY = ("vary", "Origin")
 _VARY_PREFLIGHT = ("vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
@@ -121,7 +120,7 @@ class Cors:
             requested = ", ".join(call.values("access-control-request-headers"))
             return _answered(Reply(204, policy.preflight(origin, requested)))
         exchange.fields += policy.fields(origin, method)
-        if origin is not None and method not in _SAFE and not policy.allows(origin):
+        if origin is not None and method not in SAFE and not policy.allows(origin):
             self._check_own(origin, fields)
         return _without_others(next, exchange)
 

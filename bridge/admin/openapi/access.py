@@ -8,28 +8,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridge.api.spec.auth import AnyAuth, Auth, OneAuth
+from bridge.api.spec.auth import AnyAuth, Auth, OneAuth, Source
 from bridge.api.spec.route import RouteSpec
+from bridge.api.spec.upstream_tokens import TokenExchangeUpstreamAuth
+from bridge.http.methods import SAFE
+from bridge.http.origin import ANY
+from bridge.stages.auth.presented import credential_places
 
 _TEXTS: Mapping[str, str] = {
     "none": "no credentials",
     "JWT": "a bearer token (JWT)",
+    "api_key": "an API key",
     "oauth2": "a bearer token (OAuth 2.0)",
     "mtls": "a client certificate",
 }
 
 
 def access_of(auth: Auth) -> list[dict[str, Any]]:
-    """The kinds of credentials of which one is enough: ``type``, and as the spec has them ``header``, ``issuer``,
-    ``audiences`` (one is enough), ``roles`` (one is enough) and ``scopes`` (all are needed)."""
+    """The kinds of credentials of which one is enough: ``type``, and as the spec has them ``header``, ``from`` (absent:
+    the header alone), ``issuer``, ``audiences`` (one is enough), ``roles`` (one is enough) and ``scopes`` (all are
+    needed)."""
     return [_one(kind) for kind in (auth.any if isinstance(auth, AnyAuth) else (auth,))]
 
 
-def judges_callers(spec: RouteSpec) -> bool:
+def judges_callers(spec: RouteSpec, method: str) -> bool:
     """Whether some callers may be refused whatever their credentials: a role or scope is needed, a claim fills a value,
-    or their address counts."""
+    their token is exchanged, their address counts, or for some methods the page that they are on."""
     if spec.ip is not None or any({"roles", "scopes"} & kind.keys() for kind in access_of(spec.auth)):
         return True
+    if isinstance(spec.upstream_auth, TokenExchangeUpstreamAuth):
+        return True
+    if method not in SAFE:
+        cors = spec.cors is not None and spec.cors.origins != ANY
+        if cors or any(place.cookies for place in credential_places(spec.auth)):
+            return True
     return _has_claim(spec.model_dump(exclude_unset=True))
 
 
@@ -42,8 +54,12 @@ def _has_claim(value: Any) -> bool:
 
 def _one(auth: OneAuth) -> dict[str, Any]:
     audience: str | Sequence[str] = getattr(auth, "audience", ())
+    sources: Sequence[Source] = getattr(auth, "sources", ())
     members = {
         "header": getattr(auth, "header", ""),
+        "from": []
+        if {*sources} <= {"header"}
+        else [one if isinstance(one, str) else one.model_dump() for one in sources],
         "issuer": getattr(auth, "issuer", ""),
         "audiences": [name for name in ([audience] if isinstance(audience, str) else audience) if name],
         "roles": list(getattr(auth, "roles", ())),
@@ -61,7 +77,10 @@ def access_text(access: Sequence[Mapping[str, Any]]) -> str:
 
 def _kind_text(kind: Mapping[str, Any]) -> str:
     name: str = kind["type"]
-    text = f"an API key in {_code(kind['header'])}" if "header" in kind else _TEXTS.get(name, name)
+    text = _TEXTS.get(name, name)
+    header = _code(kind["header"]) if "header" in kind else "the Authorization header"
+    if places := kind.get("from") or (["header"] if "header" in kind else []):
+        text += f" in {_joined([_place_text(place, header) for place in places], 'or')}"
     if "issuer" in kind:
         text += f" from {_code(kind['issuer'])}"
     if "audiences" in kind:
@@ -74,8 +93,19 @@ def _kind_text(kind: Mapping[str, Any]) -> str:
     return f"{text} with {' and '.join(needs)}" if needs else text
 
 
+def _place_text(place: str | Mapping[str, str], header: str) -> str:
+    if isinstance(place, str):
+        return header
+    [(kind, name)] = place.items()
+    return f"the {'cookie' if kind == 'cookie' else 'query parameter'} {_code(name)}"
+
+
 def _list(names: Sequence[str], word: str) -> str:
-    *others, last = map(_code, names)
+    return _joined([_code(name) for name in names], word)
+
+
+def _joined(texts: Sequence[str], word: str) -> str:
+    *others, last = texts
     return f"{', '.join(others)} {word} {last}" if others else last
 
 

@@ -18,7 +18,6 @@ from bridge.admin.openapi.published import PublishedOperation
 from bridge.admin.openapi.refs import PREFIX, renamed
 from bridge.admin.openapi.schemas import SchemaPool
 from bridge.admin.openapi.template import DocumentPath
-from bridge.api.spec.route import RouteSpec
 from bridge.api.spec.upstream import Upstream
 from bridge.api.transformer import OperationDoc
 
@@ -160,7 +159,7 @@ def finished(
     entry["operationId"] = operation_id
     if parameters := _parameters(fragment.get("parameters") or (), place):
         entry["parameters"] = parameters
-    entry["responses"] = _responses(fragment.get("responses") or {}, _traits(spec, entry, secured=bool(security)))
+    entry["responses"] = _responses(fragment.get("responses") or {}, _traits(place, entry, secured=bool(security)))
     entry["security"] = [dict(requirement) for requirement in security]
     if server:
         entry["servers"] = [{"url": server}]
@@ -200,12 +199,13 @@ def _parameters(declared: Sequence[Mapping[str, Any]], place: Place) -> list[dic
     return parameters + [one for (where, _), one in by_name.items() if where != "path"]
 
 
-def _traits(spec: RouteSpec, entry: Mapping[str, Any], *, secured: bool) -> OperationTraits:
+def _traits(place: Place, entry: Mapping[str, Any], *, secured: bool) -> OperationTraits:
     """:param entry: the Operation Object, with its ``requestBody`` if it takes a body."""
+    spec = place.published.spec
     body: Mapping[str, Any] = entry.get("requestBody") or {}
     return OperationTraits(
         secured=secured,
-        judged=judges_callers(spec),
+        judged=judges_callers(spec, place.method),
         limited=spec.rate_limit is not None,
         body=bool(body),
         typed=bool(body) and "*/*" not in (body.get("content") or {}),

@@ -23,6 +23,7 @@ from bridge.errors import (
     Unavailable,
     UnsupportedCoding,
     UnsupportedMediaType,
+    UpstreamAuthFailed,
     UpstreamError,
     UpstreamFault,
 )
@@ -90,7 +91,7 @@ _KINDS: dict[str, tuple[str, tuple[type[RequestError], ...]]] = {
     "RateLimited": ("Too many calls; `Retry-After` says when to try again.", (RateLimited,)),
     "BadGateway": (
         "The service behind the route failed or refused.",
-        (UpstreamFault, BadReply, UpstreamError),
+        (UpstreamFault, BadReply, UpstreamError, UpstreamAuthFailed),
     ),
     "Unavailable": ("The service behind the route can't be reached.", (Unavailable,)),
     "Timeout": ("The service behind the route took too long.", (Timeout,)),
@@ -218,6 +219,7 @@ _DETAILS: Mapping[type[RequestError], str] = {
     UpstreamFault: "The number is not known.",
     BadReply: "The answer does not follow the service's own contract.",
     UpstreamError: "The service answered with an error.",
+    UpstreamAuthFailed: "The gateway got no token for the service behind this route.",
     Unavailable: "No instance of the service answers. Try again in a moment.",
     Timeout: "The service did not answer in time.",
 }

@@ -14,11 +14,9 @@ from bridge.api.origins import OriginPolicy
 from bridge.api.spec import auth as spec
 from bridge.api.stage import BoundOperation, Handler
 from bridge.errors import ClientError, Forbidden, RequestError, Unauthorized
+from bridge.http.methods import SAFE
 from bridge.http.origin import is_own, origin_of_url
 from bridge.http.query import without
-
-#: RFC 9110, section 9.2.1. All others, and WebSockets, do something in the name of whose cookie it is.
-_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,8 @@ class Presented:
                     call.headers = [*call.headers, (place.field, place.prefix + values[0])]
                     used.add(way)
             remove_credentials(call, place)
-        if "cookie" in used and call.method not in _SAFE:
+        # All other methods, and WebSockets, do something in the name of whose cookie it is.
+        if "cookie" in used and call.method not in SAFE:
             self._check_page(policy, call.fields)
         if not used:
             return next(exchange)

@@ -25,6 +25,11 @@ def test_an_operation_tells_audience_role_and_scopes(publish: Any, document: Any
     )
 
 
+def test_clients_can_read_where_credentials_stand(publish: Any, document: Any) -> None:
+    entry = entry_of(document(publish(auth={"type": "JWT", "from": ["header", {"cookie": "session"}]})))
+    assert entry["x-bridge"]["access"] == [{"type": "JWT", "from": ["header", {"cookie": "session"}]}]
+
+
 @pytest.mark.parametrize(
     ("auth", "text"),
     [
@@ -33,6 +38,13 @@ def test_an_operation_tells_audience_role_and_scopes(publish: Any, document: Any
             {"any": [{"type": "api_key", "header": "X-Key"}, {"type": "JWT", "issuer": "https://idp.example"}]},
             "an API key in `X-Key`, or a bearer token (JWT) from `https://idp.example`.",
         ),
+        (
+            {"type": "JWT", "from": ["header", {"cookie": "session"}, {"query": "token"}], "roles": ["clerk"]},
+            "a bearer token (JWT) in the Authorization header, the cookie `session` or the query parameter `token` "
+            "with the role `clerk`.",
+        ),
+        ({"type": "api_key", "from": [{"query": "api_key"}]}, "an API key in the query parameter `api_key`."),
+        ({"type": "api_key", "from": ["header", {"cookie": "k"}]}, "an API key in `X-API-Key` or the cookie `k`."),
         ({"any": [{"type": "none"}, {"type": "mtls"}]}, "no credentials, or a client certificate."),
         ({"type": "JWT", "audience": "a`<b>`"}, "a bearer token (JWT) for the audience ``` a`<b>` ```."),
     ],

@@ -79,6 +79,18 @@ def test_an_operation_has_those_problems_that_it_can_answer_with(publish: Any, d
         publish("/claim", method="GET", auth={"type": "JWT"}, transform=soap, **jwt),
         publish("/near", method="GET", ip={"allow": ["10.0.0.0/8"]}),
         publish("/limited", method="GET", rate_limit={"rps": 1}),
+        *(
+            publish(f"/{name}/{method.lower()}", method=method, **keys, **jwt)
+            for method in ("GET", "POST")
+            for name, keys in {
+                "cookie": {"auth": {"type": "JWT", "from": [{"cookie": "session"}]}},
+                "page": {"auth": {"type": "JWT"}, "cors": {"origins": ["https://app.example.org"]}},
+                "exchanged": {
+                    "auth": {"type": "JWT"},
+                    "upstream_auth": {"type": "token_exchange", "token_url": "https://idp.example/token"},
+                },
+            }.items()
+        ),
     )
     upstream = ["502", "503", "504", "default"]
     assert statuses(built, "/open", "get") == ["200", "400", *upstream]
@@ -91,6 +103,11 @@ def test_an_operation_has_those_problems_that_it_can_answer_with(publish: Any, d
     assert statuses(built, "/role", "get") == ["200", "400", "401", "403", *upstream]
     assert statuses(built, "/claim", "get") == ["200", "400", "401", "403", *upstream]
     assert statuses(built, "/near", "get") == ["200", "400", "403", *upstream]
+    for path in ("/cookie/get", "/page/get"):
+        assert "403" not in statuses(built, path, "get")
+    for path in ("/cookie/post", "/page/post", "/exchanged/post"):
+        assert "403" in statuses(built, path, "post")
+    assert "403" in statuses(built, "/exchanged/get", "get")
     assert statuses(built, "/limited", "get") == ["200", "400", "429", *upstream]
     assert set(built["components"]["headers"]) >= {"RateLimit", "Retry-After", "X-Trace-ID"}
     assert "RateLimit" not in document(publish("/open", method="GET"))["components"]["headers"]
@@ -144,7 +161,7 @@ def test_problem_examples_follow_the_problem_schema(publish: Any, document: Any)
             judge.validate(example["value"])
             seen += 1
             assert example["value"]["type"].startswith("urn:bridge:problem:"), status
-    assert seen == 14
+    assert seen == 15
 
 
 def test_what_a_transformer_declares_goes_before_what_the_gateway_adds(publish: Any, document: Any) -> None:

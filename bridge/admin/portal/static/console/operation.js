@@ -3,7 +3,9 @@
 import { admin, routeUrl } from "./gateway.js";
 
 const LOCAL = "urn:bridge:local"; // the issuer whose tokens `hms-bridge token` makes
-const KINDS = { none: "no credentials", JWT: "a bearer token (JWT)", oauth2: "a bearer token (OAuth 2.0)", mtls: "a client certificate" };
+const KINDS = {
+  none: "no credentials", JWT: "a bearer token (JWT)", api_key: "an API key", oauth2: "a bearer token (OAuth 2.0)", mtls: "a client certificate",
+};
 const KEPT = 50; // documents
 
 const documents = new Map(); // by route and version
@@ -48,10 +50,17 @@ export function forgetDocuments() {
 
 const list = (names, word) => (names.length > 1 ? `${names.slice(0, -1).join(", ")} ${word} ${names.at(-1)}` : names[0]);
 
-function kindText({ type, header, issuer, audiences, roles, scopes }) {
+function placeText(place, header) {
+  if (place === "header") return `the header ${header ?? "Authorization"}`;
+  const [[kind, name]] = Object.entries(place);
+  return `the ${kind === "cookie" ? "cookie" : "query parameter"} ${name}`;
+}
+
+function kindText({ type, header, from, issuer, audiences, roles, scopes }) {
+  const places = from ?? (header ? ["header"] : []);
   const needs = [roles && `the role ${list(roles, "or")}`, scopes && `the ${scopes.length > 1 ? "scopes" : "scope"} ${list(scopes, "and")}`];
   const needed = needs.filter(Boolean).join(" and ");
-  return (header ? `an API key in the header ${header}` : KINDS[type] ?? type)
+  return (KINDS[type] ?? type) + (places.length ? ` in ${list(places.map((place) => placeText(place, header)), "or")}` : "")
     + (issuer ? ` from ${issuer}` : "") + (audiences ? ` for the audience ${list(audiences, "or")}` : "") + (needed ? ` with ${needed}` : "");
 }
 
