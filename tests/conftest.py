@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ from bridge.server.listener import accepting
 from bridge.server.state import ServerState
 from bridge.server.tls import ListenerTls
 from bridge.stages.auth.local_issuer import LocalIssuer
+
+# grpcio's library, which the tests' services use, aborts in a process that is forked while it has threads.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 @pytest.fixture

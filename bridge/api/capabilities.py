@@ -139,6 +139,23 @@ class Weighing(Protocol):
 
 
 @runtime_checkable
+class Forkable(Protocol):
+    """A unary codec whose ``request`` and ``reply`` change nothing but `Call.warnings` and `Call.state`.
+
+    They are then called in a copy of the gateway's process for messages above 1 MB, so that the event loop keeps its
+    interpreter. What else they change is lost with the copy. The request or reply, the errors that they raise, and
+    `Call.state` come back pickled; where that fails, they are called again in a thread.
+    """
+
+    def forks(self, call: Call, inbound: HttpReply | GrpcReply | None) -> bool:
+        """Whether nothing else is changed by ``request(call)``, or with an `inbound` by ``reply(call, inbound)``.
+
+        Called on the event loop; False for a message from which the codec learns, for example.
+        """
+        ...
+
+
+@runtime_checkable
 class Unread(Protocol):
     """A codec that, if `forwards_bodies` is true, forwards bodies of requests unread, in their content-coding. For all
     others the gateway undoes the coding: ``Call.headers`` have no ``content-encoding``."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from enum import Enum
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from bridge.api.call import JSON_TYPE, Call, GrpcReply, GrpcRequest, Reply
+from bridge.api.capabilities import Forkable, capability
 from bridge.api.front import Form, Front
 from bridge.api.service import Service
 from bridge.api.spec.route import RouteSpec
@@ -28,8 +30,11 @@ from bridge.plugins import discover
 
 GROUP = "bridge.fronts"
 
-#: In `Call.state`: the call is plain JSON.
-_PLAIN: Any = object()
+
+class _Kept(Enum):
+    """In `Call.state`, which may have to cross processes: the call is plain JSON."""
+
+    PLAIN = "plain"
 
 
 def load(points: Iterable[EntryPoint] | None = None) -> list[Front]:
@@ -167,23 +172,28 @@ class FrontedCodec(_Fronted):
     :param plain: the fused codec of plain JSON; it keeps nothing in `Call.state`.
     """
 
-    __slots__ = ("_plain_reply", "_plain_request")
+    __slots__ = ("_forkable", "_plain_reply", "_plain_request")
 
     def __init__(self, plain: Any, service: Service, fronts: Fronts) -> None:
         super().__init__(service, fronts)
+        self._forkable = capability(plain, Forkable)
         self._plain_request: Callable[[Call], GrpcRequest] = plain.request
         self._plain_reply: Callable[[Call, GrpcReply], Reply] = plain.reply
 
     def request(self, call: Call) -> GrpcRequest:
         form = self._form_of(call)
-        call.state = form or _PLAIN
+        call.state = form or _Kept.PLAIN
         if form is None:
             return self._plain_request(call)
         return form.request(call, self._service)
 
+    def forks(self, call: Call, inbound: GrpcReply | None) -> bool:
+        """`bridge.api.capabilities.Forkable`: the service is, and other forms stay in `Call.state` as they are."""
+        return self._forkable is not None and self._form_of(call) is None and self._forkable.forks(call, inbound)
+
     def reply(self, call: Call, inbound: GrpcReply) -> Reply:
-        form: Form | None = call.state or self._form_of(call)
-        if form is None or form is _PLAIN:
+        form: Form | _Kept | None = call.state or self._form_of(call)
+        if form is None or form is _Kept.PLAIN:
             return self._plain_reply(call, inbound)
         reply = form.reply(call, self._service, inbound)
         reply.headers += self._service.caching

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 from bridge.api.body import StreamedBody
 from bridge.api.call import Call, GrpcReply, Reply
-from bridge.api.capabilities import ErrorReading, Weighing, capability
+from bridge.api.capabilities import ErrorReading, Forkable, Weighing, capability
 from bridge.api.egress import Credentials
 from bridge.api.exchange import Exchange
+from bridge.api.fast_paths import FAST_PATHS
 from bridge.api.problem import problem
 from bridge.api.refusal import upstream_error
 from bridge.api.stage import BoundOperation, Handler
@@ -143,7 +144,8 @@ async def _large_request(codec: Any, request: Callable[[Call], Any], exchange: E
         finally:
             call.forget()
 
-    return await offload.run(size, work, deadline=exchange.deadline, max_waiting=offload.REQUESTS)
+    effects = _effects(codec, exchange)
+    return await offload.run(size, work, deadline=exchange.deadline, max_waiting=offload.REQUESTS, effects=effects)
 
 
 async def _large_reply(codec: Any, exchange: Exchange, inbound: Any, size: int) -> Reply:
@@ -161,7 +163,32 @@ async def _large_reply(codec: Any, exchange: Exchange, inbound: Any, size: int) 
             exchange.problem = error, problem(error, call.trace_id)  # a fault may be as large as a reply
             raise
 
-    return await offload.run(size, work, deadline=exchange.deadline)
+    effects = _effects(codec, exchange, inbound)
+    return await offload.run(size, work, deadline=exchange.deadline, effects=effects)
+
+
+class CallEffects:
+    """`bridge.payload.offload.Effects` of a codec that changes nothing but the call."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def collect(self) -> Any:
+        exchange = self._exchange
+        return exchange.call.warnings, exchange.call.state, exchange.problem
+
+    def apply(self, changes: Any) -> None:
+        exchange = self._exchange
+        exchange.call.warnings, exchange.call.state, exchange.problem = changes
+        exchange.call.forget()
+
+
+def _effects(codec: Any, exchange: Exchange, inbound: Any = None) -> CallEffects | None:
+    """None: the codec may change what calls share, so it is called in this process."""
+    forkable = capability(codec, Forkable) if FAST_PATHS else None
+    if forkable is None or not forkable.forks(exchange.call, inbound):
+        return None
+    return CallEffects(exchange)
 
 
 async def _authorized_relay(

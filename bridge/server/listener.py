@@ -99,7 +99,7 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, str, i
                 signals.ignore_stop()
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        offload.share_the_lock()
+        offload.serve()
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(run())

@@ -91,6 +91,10 @@ class GrpcService:
         reply.headers += fields
         return reply
 
+    def forks(self, call: Call, inbound: object) -> bool:
+        """`bridge.api.capabilities.Forkable`."""
+        return True
+
     @property
     def secrets(self) -> Collection[str]:
         return self._request_metadata.secrets

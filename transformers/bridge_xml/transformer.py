@@ -138,6 +138,10 @@ class XmlCodec:
     def weighs(self, message: Call | HttpReply) -> int:
         return 0 if isinstance(message, HttpReply) and self._response == "passthrough" else len(message.body)
 
+    def forks(self, call: Call, inbound: object) -> bool:
+        """`bridge.api.capabilities.Forkable`."""
+        return True
+
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
         """:raises bridge.api.UpstreamError: the upstream failed, or sent an error of a type that isn't forwarded.
         :raises bridge.api.BadReply: the reply isn't XML, or has a DOCTYPE.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from bridge.api.body import StreamedBody
 from bridge.api.transport import Address, Clock
+from bridge.payload import offload
 from bridge.transport.connecting import closing
 from bridge.transport.http1.connection import Http1Connection
 from bridge.transport.http1.dial import CLOSE_TIMEOUT, Key, dial
@@ -71,7 +72,10 @@ class HttpClient:
             head, body, without_body=method == "HEAD", limit=max_reply, streams=streams, clock=clock
         )
         try:
-            return await future
+            reply, received = await future
+            if type(received) is list:
+                received = await offload.join(received)
+            return reply, received  # type: ignore[return-value]  # no list
         except BaseException:
             connection.leave(future)
             raise

@@ -11,6 +11,7 @@ from typing import Protocol, cast
 from bridge.api.body import StreamedBody
 from bridge.api.transport import Clock
 from bridge.errors import BadReply
+from bridge.http.pieces import Pieces
 from bridge.transport.http1.exchange import ConnectionDropped, ReplyHead, ReplyTruncated, reply_truncated
 from bridge.transport.http1.head import UNTIL_CLOSE, Heads
 from bridge.transport.http1.response import Response
@@ -18,8 +19,10 @@ from bridge.transport.http1.upload import Upload
 
 JOINED = 64 * 1024  #: bytes of a body that is joined to its head, to be sent at once; a larger one would cost a copy
 PIECE = 256 * 1024  #: bytes of a larger one that are passed to the transport at a time
+TURN = 512 * 1024  #: bytes of a reply that are read in one turn of the loop; the kernel may hold many megabytes
 
-Answer = tuple[ReplyHead, bytes | StreamedBody]
+#: The body of a large reply is in pieces, which are joined elsewhere than on the loop.
+Answer = tuple[ReplyHead, bytes | Pieces | StreamedBody]
 
 
 class Owner(Protocol):
@@ -56,6 +59,7 @@ class Http1Connection(asyncio.Protocol):
         "_held",
         "_inflow",
         "_owner",
+        "_read",
         "_response",
         "_transport",
         "_unsent",
@@ -78,6 +82,7 @@ class Http1Connection(asyncio.Protocol):
         self._inflow: StreamedBody | None = None  # the body of a reply whose head was passed on
         self._held = False  # its consumer takes no more for now
         self.write_paused = False
+        self._read = 0  # bytes of an incomplete reply, since the last turn that was left to others
         self._yielded = False  # it continues in a later turn
         self._gone: asyncio.Future[None] | None = None
         self._used = False  # it has served a request
@@ -231,7 +236,9 @@ class Http1Connection(asyncio.Protocol):
             self._begin_stream(future)
         if self._response.continued and self._upload is not None:
             self._upload.proceed()
-        if self._response.more and not self._yielded:
+        if self._inflow is None:
+            self._read += len(data)
+        if (self._response.more or self._read > TURN) and not self._yielded:
             self._yield_turn(future)
 
     def eof_received(self) -> None:
@@ -258,10 +265,11 @@ class Http1Connection(asyncio.Protocol):
         self._response.divert(self._inflow.feed)
         future.set_result((head.reply, self._inflow))
 
-    def _with_trailers(self, body: bytes) -> StreamedBody:
+    def _with_trailers(self, body: bytes | Pieces) -> StreamedBody:
         """A body that came at once, in pieces all the same: bytes have no trailers."""
         streamed = StreamedBody(self)
-        streamed.feed(body)
+        for piece in [body] if isinstance(body, bytes) else body:
+            streamed.feed(bytes(piece))
         streamed.feed_end(self._response.trailers)
         return streamed
 
@@ -279,6 +287,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _continue(self, future: asyncio.Future[Answer]) -> None:
         self._yielded = False
+        self._read = 0
         if self._future is not future:
             return
         self.data_received(b"")

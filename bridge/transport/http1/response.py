@@ -16,6 +16,9 @@ from bridge.transport.http1.chunked import Chunked
 from bridge.transport.http1.exchange import reply_truncated, too_long
 from bridge.transport.http1.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE, Head, Heads, check_length, tidy
 
+LARGE = (
+    1024 * 1024
+)  #: bytes of a body that came in pieces from which they are not joined here: that takes a millisecond
 MAX_INTERIM = 100  #: interim responses before one reply; more are a flood
 
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
@@ -25,7 +28,7 @@ class Response:
     """Reads one response at a time: `start`, then `feed` or `eof` until they return that it is complete.
 
     :ivar head: of the final response, once it has arrived.
-    :ivar body: all of it, once the response is complete; empty if it was diverted.
+    :ivar body: all of it, once the response is complete: its pieces if it is large; empty if it was diverted.
     :ivar trailers: the fields after it, once it is complete.
     :ivar continued: the service has sent ``100 Continue``.
     :ivar flows: the head has arrived, and the body may be diverted: it is long or of unknown length, and the request
@@ -66,7 +69,7 @@ class Response:
         self._missing = 0  # … and the bytes that it lacks, or that are still accepted
         self._chunked: Chunked | None = None
         self._sink: Callable[[bytes], None] | None = None
-        self.body = b""
+        self.body: bytes | Pieces = b""
         self.trailers: list[tuple[str, str]] = []
         self.start(without_body=False, limit=0)
 
@@ -114,7 +117,7 @@ class Response:
         for part in parts:
             sink(bytes(part))
 
-    def take_body(self) -> bytes:
+    def take_body(self) -> bytes | Pieces:
         """The body; it is released here."""
         body, self.body = self.body, b""
         return body
@@ -227,8 +230,13 @@ class Response:
                 raise BadReply(cause=f"something follows the reply: {rest[:40]!r}")
             self.excess = True
         assert self._parts is not None
-        [first, *others] = self._parts or [b""]
-        self.body = bytes(first) if not others else b"".join(self._parts)
+        parts = self._parts or [b""]
+        if len(parts) == 1:
+            self.body = bytes(parts[0])
+        elif sum(map(len, parts)) > LARGE:
+            self.body = parts
+        else:
+            self.body = b"".join(parts)
         self.trailers = self._chunked.trailers if self._chunked is not None else []
         self._parts = self._chunked = self._sink = None
         self._interim = 0

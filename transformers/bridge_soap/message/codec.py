@@ -188,6 +188,14 @@ class SoapCodec:
             return InvalidBody(bad)
         return InvalidParameter([(".".join(parse_pointer(pointer)), reason) for pointer, reason in bad])
 
+    def forks(self, call: Call, inbound: HttpReply | None) -> bool:
+        """`bridge.api.capabilities.Forkable`: all but the replies from which others are learned to be read."""
+        templates = self._plan.templates
+        if inbound is None or templates is None or inbound.status >= 300:
+            return True
+        kind = header(inbound.headers, "content-type")
+        return templates.settled(inbound.body, kind, reads=self._plan.reply_shape is None)
+
     # --- reply ---
 
     def reply(self, call: Call, inbound: HttpReply) -> Reply:

@@ -27,6 +27,8 @@ from bridge_soap.names import DRAFTS, split
 #: differently.
 _TRIES = 8
 _MAX_SKIP = 64
+#: Large replies that are read in this process, so that something may be learned from them, per operation.
+_MAX_HERE = 8
 
 #: A rare character makes each character of a Python string four bytes.
 _WIDE = 2.5
@@ -78,6 +80,7 @@ class ReplyTemplates:
         self._templates: list[ReplyTemplate] = []
         self._types: set[str] = set()
         self._tries = _TRIES
+        self._here = _MAX_HERE
 
     def read(self, body: bytes, content_type: str, step: int = 0) -> object:
         """The value of a reply's body; ABSENT if it must be parsed. With a `step`, arrays are packed
@@ -99,6 +102,21 @@ class ReplyTemplates:
         else:
             template.missed = 0
         return value
+
+    def settled(self, body: bytes, content_type: str, *, reads: bool) -> bool:
+        """Whether a large reply changes nothing here that later ones need: it is written as one before it, or nothing
+        more is learned.
+
+        :param reads: `read` is called for it, with a step, before `learn`.
+        """
+        if not self._tries or not self._here:
+            return True
+        template = next((each for each in self._templates if body.startswith(each.start)), None)
+        known = template is not None and content_type in self._types and not template.missed and not template.left
+        if known and template is not None and (not reads or template.read_large is not None):
+            return True
+        self._here -= 1
+        return False
 
     def _reader(self, template: ReplyTemplate, step: int) -> PatternReader:
         """The reader of large replies."""
