@@ -20,6 +20,7 @@ SIZE = APART + APART // 4
 ROUTES = {
     "soap.yml": "{route: /soap, upstream: 'svc:80', auth: none, transform: {request: soap, soap: {wsdl: large.wsdl,"
     " operation: Get}}}",
+    "pass.yml": "{route: '/pass/{rest*}', upstream: 'svc:80', auth: none, transform: {request: passthrough}}",
     "xml.yml": "{route: /xml, upstream: 'svc:80', auth: none, transform: {request: xml}}",
     "grpc.yml": "{route: /grpc, upstream: 'rpc:1', auth: none, transform: {request: grpc,"
     " grpc: {protos: [large.proto]}}}",
@@ -54,14 +55,17 @@ CASES: dict[str, tuple[str, bytes, int, bytes]] = {
     "a SOAP request that is wrong": ("/soap", json_rows(SIZE, b'{"Id":"x","Nome":1}'), 200, got(100)),
     "an XML reply": ("/xml", b"", 200, b"<Rows>%s</Rows>" % rows(SIZE)),
     "an XML reply that is none": ("/xml", b"", 200, b"<Rows>%s</Row>" % rows(SIZE)),
+    "an XML reply as JSON": ("/pass/a", b"", 200, b"<Rows>%s</Rows>" % rows(SIZE)),
     "an XML request": ("/xml", b'{"Rows":%s}' % json_rows(SIZE), 200, b"<ok/>"),
     "a gRPC request and reply": ("/grpc/large.Items/Many", b'{"items":[%s{}]}' % (b'{"number":"1"},' * 90_000), 0, b""),
     "a gRPC request that is wrong": ("/grpc/large.Items/Many", b'{"items":[%s1]}' % (b"{}," * 500_000), 0, b""),
 }
 
 
-class Echo(grpc.GenericRpcHandler):
-    def service(self, details: Any) -> Any:
+class Echo:
+    """Has the one method of grpc.GenericRpcHandler."""
+
+    def service(self, handler_call_details: Any) -> Any:
         async def answer(message: bytes, _: Any) -> bytes:
             return message
 
@@ -71,11 +75,25 @@ class Echo(grpc.GenericRpcHandler):
 @pytest.fixture
 async def rpc() -> AsyncIterator[int]:
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
-    server.add_generic_rpc_handlers((Echo(),))
+    echo: Any = Echo()
+    server.add_generic_rpc_handlers((echo,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield port
     await server.stop(None)
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[child.Child]:
+    """The processes that are begun from now on."""
+    begun: list[child.Child] = []
+    begin = child.start
+
+    def start(work: Callable[[], Any]) -> child.Child:
+        begun.append(begin(work))
+        return begun[-1]
+
+    monkeypatch.setattr(child, "start", start)
+    return begun
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -84,9 +102,7 @@ async def test_all_is_as_from_a_thread(
 ) -> None:
     path, body, status, text = CASES[name]
     upstream.status, upstream.headers, upstream.body = status, [("content-type", "text/xml")], text
-    begun: list[int] = []
-    begin: Callable[..., child.Child] = child.start
-    monkeypatch.setattr(child, "start", lambda work: begun.append(1) or begin(work))
+    begun = counting(monkeypatch)
     monkeypatch.setattr(reply_templates, "_MAX_HERE", 2)
     seen: list[tuple[Any, ...]] = []
     made = {"svc": f"127.0.0.1:{upstream.port}", "rpc": f"127.0.0.1:{rpc}"}
@@ -110,9 +126,7 @@ async def test_all_is_as_from_a_thread(
 async def test_a_reply_from_which_others_are_learned_is_read_here(
     start: Any, upstream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[int] = []
-    begin: Callable[..., child.Child] = child.start
-    monkeypatch.setattr(child, "start", lambda work: begun.append(1) or begin(work))
+    begun = counting(monkeypatch)
     monkeypatch.setattr(offload._shared, "processes", True)
     upstream.headers, upstream.body = [("content-type", "text/xml")], got(SIZE)
     mesh = {"svc": f"127.0.0.1:{upstream.port}"}

@@ -167,7 +167,8 @@ async def test_errors_come_back_with_all_that_they_say(offloading: Offload, erro
 
 async def test_the_log_says_where_a_mistake_is(offloading: Offload) -> None:
     def mistaken() -> None:
-        {}["x"]
+        empty: dict[str, int] = {}
+        assert empty["x"]
 
     with pytest.raises(KeyError, match="x") as caught:
         await apart(offloading, mistaken)

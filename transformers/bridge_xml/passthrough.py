@@ -107,6 +107,10 @@ class XmlAsJson:
             return len(message.body)
         return 0
 
+    def forks(self, call: Call, inbound: object) -> bool:
+        """`bridge.api.capabilities.Forkable`."""
+        return True
+
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
         """:raises bridge.api.UpstreamError: the upstream failed, or sent an error of a type that isn't forwarded.
         :raises bridge.api.BadReply: it is declared as XML and isn't, or has a DOCTYPE.

@@ -19,7 +19,7 @@ from bridge.transport.http1.upload import Upload
 
 JOINED = 64 * 1024  #: bytes of a body that is joined to its head, to be sent at once; a larger one would cost a copy
 PIECE = 256 * 1024  #: bytes of a larger one that are passed to the transport at a time
-TURN = 512 * 1024  #: bytes of a reply that are read in one turn of the loop; the kernel may hold many megabytes
+TURN = 512 * 1024  #: bytes of a message that pass in one turn of the loop; the kernel may take or hold many megabytes
 
 #: The body of a large reply is in pieces, which are joined elsewhere than on the loop.
 Answer = tuple[ReplyHead, bytes | Pieces | StreamedBody]
@@ -322,12 +322,16 @@ class Http1Connection(asyncio.Protocol):
             return False
 
     def _write_unsent(self) -> None:
-        unsent, transport = self._unsent, self._transport
+        unsent, transport, written = self._unsent, self._transport, 0
         while unsent is not None and not self.write_paused and transport is not None and not transport.is_closing():
+            if written >= TURN:
+                self._owner.loop.call_soon(self._write_unsent)
+                return
             piece = unsent[:PIECE]
             unsent = unsent[PIECE:] if len(unsent) > PIECE else None
             self._unsent = unsent
             transport.write(piece)
+            written += PIECE
 
     def _finish(self, future: asyncio.Future[Answer]) -> None:
         response, transport = self._response, self._transport
