@@ -22,7 +22,9 @@ DOCUMENT = """<?xml version="1.0"{encoding}?>
 <!-- <soap:address location="http://in.example/old"/> -->
 <w:definitions xmlns:w="http://schemas.xmlsoap.org/wsdl/" xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/"
   xmlns:soap12="http://schemas.xmlsoap.org/wsdl/soap12/" xmlns:http="http://schemas.xmlsoap.org/wsdl/http/"
-  xmlns:d="http://www.w3.org/ns/wsdl" xmlns:x="http://www.w3.org/2001/XMLSchema" targetNamespace="http://in.example/old">
+  xmlns:d="http://www.w3.org/ns/wsdl" xmlns:x="http://www.w3.org/2001/XMLSchema"
+  xmlns:a="http://www.w3.org/2005/08/addressing" xmlns:b="http://schemas.xmlsoap.org/ws/2004/08/addressing"
+  targetNamespace="http://in.example/old">
   <w:documentation>Grüße: <![CDATA[<soap:address location="http://in.example/old"/>]]> http://in.example/old</w:documentation>
   <w:import namespace="http://in.example/old" location="{0}"/><d:import location = '{0}' /><d:include
      location="{0}"/>
@@ -30,11 +32,13 @@ DOCUMENT = """<?xml version="1.0"{encoding}?>
   <x:redefine schemaLocation="{0}"/><x:override schemaLocation="{0}"/><x:element name="location"/></x:schema></w:types>
   <w:service name="S"><w:port><soap:address w:location="http://in.example/old" location="{0}"></soap:address></w:port>
   <w:port><soap12:address\tlocation\n=\n'{0}'/></w:port><w:port><http:address location="{0}"/></w:port>
+  <w:port><a:EndpointReference><a:Address\tx=">">\n {0}\t</a:Address><a:Address/></a:EndpointReference>
+  <b:Address >{0}</b:Address><b:Address><!-- -->http://in.example/old</b:Address><b:Address> </b:Address></w:port>
   <w:port><other xmlns="urn:x" location="http://in.example/old"/></w:port></w:service>
   <d:service><d:endpoint name="E" address="{0}" binding="http://in.example/old"/></d:service>
 </w:definitions>
 """
-COUNT = 11
+COUNT = 13
 
 
 def document(value: str, encoding: str = "") -> str:
@@ -70,7 +74,7 @@ def test_other_bytes_stay(codec: str, declared: str, charset: str, mark: bytes) 
     body = mark + document(old, declared).encode(codec)
     assert readdress(body, charset, public) == mark + document(new, declared).encode(codec)
     assert [each.value for each in seen] == ['http://in.example/old?a=1&b="2"'] * COUNT
-    assert [each.calls for each in seen] == [False] * 7 + [True] * 4
+    assert [each.calls for each in seen] == [False] * 7 + [True] * 6
 
 
 def test_nothing_to_change_is_the_same_body() -> None:
@@ -168,7 +172,7 @@ async def test_where_addresses_lead(
     call = Call("GET", "/v1/permits/7", raw_params={"id": "7"}, query="wsdl")
     if not calls and "in.example" in value.lower():
         public = None  # another document at another host is not the service's …
-    [result] = codec._addresses.described(call, [DescribedAddress(value, calls, "location", 0)], PUBLIC)
+    [result] = codec._addresses.described(call, [DescribedAddress(value, calls, 0, 0)], PUBLIC)
     assert result == (value if public is None else public)
 
 
@@ -183,7 +187,7 @@ async def test_the_host_of_a_services_address_is_its_own(passthrough: Codec) -> 
         ("http://in.example:81/old/8", True),
         ("http://in.example:81/else", True),
     ]
-    addresses = [DescribedAddress(value, calls, "location", 0) for value, calls in values]
+    addresses = [DescribedAddress(value, calls, 0, 0) for value, calls in values]
     assert codec._addresses.described(call, addresses, PUBLIC) == [
         "https://gw.example/eu/v1/permits/common.xsd",
         "http://in.example/old/common.xsd",

@@ -1,6 +1,7 @@
 """Descriptions that services give out of themselves: WSDL 1.1 and 2.0, and XML Schema, with their own addresses.
 
-Only the values of some attributes are replaced. All other bytes stay as they are, whatever the encoding.
+Only the values of some attributes, and the text of one element, are replaced. All other bytes stay as they are, in any
+encoding.
 """
 
 from __future__ import annotations
@@ -39,23 +40,32 @@ _DOCUMENTS: Mapping[str, str] = {
     f"{_SCHEMA} override": "schemaLocation",
 }
 
+#: Where a service can be called, as text (WS-Addressing 1.0 Metadata, section 4.1): .NET writes it beside them.
+_ENDPOINTS = frozenset(
+    (
+        "http://www.w3.org/2005/08/addressing Address",
+        "http://schemas.xmlsoap.org/ws/2004/08/addressing Address",
+    )
+)
+
 #: Other encodings in which a document can be changed, as Python calls them. Each is quick, whatever the document is.
 _KEPT = re.compile(r"utf-(?:16|32)-[lb]e|iso8859-\d+|cp\d+|koi8-[rtu]|shift_jis|euc_(?:jp|kr)|gb(?:2312|k|18030)|big5")
 
 _NAME = re.compile(rb"<[^\s/>]+")
+_TAG = re.compile(rb"<[^\s/>]+(?:\s+[^\s=<>/\"']+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*>")
 _ATTRIBUTE = re.compile(rb"\s+([^\s=<>/\"']+)\s*=\s*(\"[^\"]*\"|'[^']*')")
 
 
 class DescribedAddress(NamedTuple):
     """An address that a description holds.
 
-    :ivar calls: it is for calls; not: of another document. :ivar offset: of its start tag, in bytes.
+    :ivar calls: it is for calls; not: of another document. :ivar start, end: of its text, in bytes.
     """
 
     value: str
     calls: bool
-    attribute: str
-    offset: int
+    start: int
+    end: int
 
 
 def asks_for_description(query: str) -> bool:
@@ -69,39 +79,73 @@ def readdress(body: bytes, charset: str, public: Callable[[list[DescribedAddress
     :raises bridge.api.XmlError: it is not well-formed, has a DOCTYPE, or its encoding can't be kept.
     """
     data, encoding, codec = _ascii_compatible(body, charset)
-    addresses: list[DescribedAddress] = []
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        for kind, calls in ((_ADDRESSES, True), (_DOCUMENTS, False)):
-            attribute = kind.get(name, "")
-            if attribute in attributes:
-                addresses.append(DescribedAddress(attributes[attribute], calls, attribute, parser.CurrentByteIndex))
-
-    parser = expat.ParserCreate(encoding, namespace_separator=" ")
-    parser.StartElementHandler = start
-    run_parser(parser, data)
+    addresses = _addresses(data, encoding)
     pieces, at = [], 0
     for address, value in zip(addresses, public(addresses), strict=True):
         if value != address.value:
-            begin, end = _span(data, address)
             text = escape(value, {'"': "&quot;", "'": "&apos;"})
-            pieces += [data[at:begin], text.encode("ascii", "xmlcharrefreplace")]
-            at = end
+            pieces += [data[at : address.start], text.encode("ascii", "xmlcharrefreplace")]
+            at = address.end
     if not pieces:
         return body
     data = b"".join([*pieces, data[at:]])
     return data if codec is None else data.decode().encode(codec)
 
 
-def _span(data: bytes, address: DescribedAddress) -> tuple[int, int]:
-    """Where the value of an attribute stands between its quotes."""
-    name = _NAME.match(data, address.offset)
-    match = _ATTRIBUTE.match(data, name.end()) if name else None
+def _addresses(data: bytes, encoding: str) -> list[DescribedAddress]:
+    """The addresses of a document in which markup is ASCII, in order.
+
+    :raises bridge.api.XmlError: it is not well-formed, or has a DOCTYPE.
+    """
+    addresses: list[DescribedAddress] = []
+    began = 0  # of the last element with an address as its text
+    texts: list[str] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal began
+        for kind, calls in ((_ADDRESSES, True), (_DOCUMENTS, False)):
+            attribute = kind.get(name, "")
+            if attribute in attributes:
+                span = _attribute_span(data, parser.CurrentByteIndex, attribute.encode())
+                addresses.append(DescribedAddress(attributes[attribute], calls, *span))
+        if name in _ENDPOINTS:
+            began = parser.CurrentByteIndex
+            texts.clear()
+            parser.CharacterDataHandler = texts.append
+
+    def end(name: str) -> None:
+        if name in _ENDPOINTS:
+            parser.CharacterDataHandler = None
+            span = _text_span(data, began, parser.CurrentByteIndex)
+            if span is not None:
+                addresses.append(DescribedAddress("".join(texts).strip(), True, *span))
+
+    parser = expat.ParserCreate(encoding, namespace_separator=" ")
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    run_parser(parser, data)
+    return addresses
+
+
+def _attribute_span(data: bytes, offset: int, name: bytes) -> tuple[int, int]:
+    """Where the value of an attribute stands between its quotes, by the offset of its start tag."""
+    match = _NAME.match(data, offset)
     while match is not None:
-        if match[1] == address.attribute.encode():
-            return match.start(2) + 1, match.end(2) - 1
         match = _ATTRIBUTE.match(data, match.end())
-    raise XmlError(f"its attribute {address.attribute} can't be found")
+        if match is not None and match[1] == name:
+            return match.start(2) + 1, match.end(2) - 1
+    raise XmlError("one of its tags can't be read")
+
+
+def _text_span(data: bytes, offset: int, end: int) -> tuple[int, int] | None:
+    """Where the text of an element stands, without white space around it, by the offsets of its tags; None: there is
+    none, or it is in parts, such as CDATA."""
+    match = _TAG.match(data, offset)
+    raw = data[match.end() : end] if match is not None and match.end() <= end else b""
+    text = raw.strip()
+    if match is None or not text or b"<" in raw:
+        return None
+    start = match.end() + raw.index(text)
+    return start, start + len(text)
 
 
 def _ascii_compatible(body: bytes, charset: str) -> tuple[bytes, str, str | None]:
