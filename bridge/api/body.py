@@ -149,6 +149,11 @@ class StreamedBody:
         return self._proceed is not None
 
     @property
+    def error(self) -> Exception | None:
+        """What ended it, if it is incomplete."""
+        return self._error
+
+    @property
     def done(self) -> bool:
         """Nothing more comes."""
         return self.complete or self.closed

@@ -150,7 +150,9 @@ async def _answer_in_pieces(
         record.cause, record.gateway_failed = "cancelled", True
         raise
     except Exception as error:
-        record.cause = _cause(error)
+        # Where a body's end cut the client off, who wrote it knows no more than that.
+        cut_by = body.error if isinstance(body, StreamedBody) and isinstance(error, ClientDisconnected) else None
+        record.cause = _cause(cut_by or error)
         if isinstance(error, ClientDisconnected):
             record.status = error.status
         raise

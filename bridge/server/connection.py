@@ -416,6 +416,7 @@ class ServerConnection(StallGuard):
         if last is not None and not last.complete and (last.started or not last.more_body or must_wait):
             # An earlier request has no answer yet, so the refusal would be taken for that: close after that answer.
             last.keep_alive = False
+            last.fail_body(error)
             return
         reply = problem(error, trace_id := make_trace_id())
         self.transport.write(last_answer(reply, trace_id, self.server.date))
@@ -474,10 +475,11 @@ class ServerConnection(StallGuard):
         try:
             if self._running is not None and not self._running.complete:
                 raise ClientError("A WebSocket can't begin while answers before it are under way.")
-            target = self._url.decode("latin-1")
-            handshake = Handshake(
-                parser.get_method().decode("ascii"), parser.get_http_version(), target, self._fields, server.max_message
-            )
+            method, version = parser.get_method().decode("ascii"), parser.get_http_version()
+            target = self._url.decode("ascii")
+            if not target.startswith("/") or "#" in target:
+                target = whole_target(target, self._fields, version)
+            handshake = Handshake(method, version, target, self._fields, server.max_message)
         except RequestError as error:
             self._refuse(error)
             return

@@ -292,10 +292,8 @@ class ServerExchange(ExchangeBase):
         A client that was not told to send it may do so or not, so the connection can't be used again (RFC 9110, section
         10.1.1). Nor is it after an error, where much is to come that nobody wants (RFC 9112, section 9.3).
         """
-        if self.expects:
-            self.keep_alive = self.expects = False
-        elif status >= 400 and self._is_long():
-            self.keep_alive, self._lingers = False, True
+        if self.expects or (status >= 400 and self._is_long()):
+            self.keep_alive, self.expects, self._lingers = False, False, True
 
     def _is_long(self) -> bool:
         """Whether much is to come. A chunked body may end at once, but for one that is passed on in pieces."""

@@ -70,6 +70,12 @@ class ExchangeBase(ABC):
         if self._event is not None:
             self._event.set()
 
+    def fail_body(self, error: Exception) -> None:
+        """The rest of the request can't be read. An answer that has begun may depend on it: who passes the body on is
+        told."""
+        if self._body is not None:
+            self._body.fail(error)
+
     def leave(self) -> None:
         """The client has left."""
         if not self.complete:

@@ -18,8 +18,11 @@ from typing import Any
 
 import pytest
 
+from bridge.http2 import frames
 from bridge.transport.http1 import upload
 from bridge.transport.http1.exchange import PER_ADDRESS
+from tests.server.http2.kit import GET as H2_GET
+from tests.server.http2.kit import dialled
 
 Script = Callable[["Peer"], Awaitable[None]]
 Serve = Callable[[Script], contextlib.AbstractAsyncContextManager["Service"]]
@@ -343,6 +346,22 @@ async def test_a_client_that_stops_reading_is_closed(behind: Any) -> None:
         client = await connect(gateway, GET)
         await service.left.wait()
         client.writer.close()
+    [line] = gateway.log()
+    assert (line["status"], line["cause"]) == (499, "The client stopped reading.")
+
+
+async def test_a_client_of_http2_that_stops_reading_is_reset(behind: Any) -> None:
+    async def endless(peer: Peer) -> None:
+        await peer.head()
+        await peer.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000000\r\n\r\n")
+        while True:
+            await peer.say(bytes(100_000))
+
+    async with behind(endless, {"stream": {"idle": "200ms"}}) as (gateway, service), dialled(gateway.port) as client:
+        client.write(client.headers(1, [*H2_GET[:3], (":path", "/p/a")]))
+        assert (await client.answer(1)).reset == frames.INTERNAL_ERROR
+        await service.left.wait()
+        await client.alive()
     [line] = gateway.log()
     assert (line["status"], line["cause"]) == (499, "The client stopped reading.")
 
@@ -749,6 +768,26 @@ async def test_framing_that_does_not_end(behind: Any, part: bytes) -> None:
         client.writer.close()
 
 
+async def test_an_upload_that_becomes_invalid_after_its_answer_began(behind: Any) -> None:
+    """The service is not left waiting for the rest, nor does the client get a whole answer."""
+
+    async def echo(peer: Peer) -> None:
+        await peer.head()
+        await peer.say(EVENTS + b"1\r\na\r\n")
+        await peer.end()
+
+    async with behind(echo) as (gateway, service):
+        client = await connect(gateway, CHUNKED + b"1\r\na\r\n")
+        await client.head()
+        assert await client.read_chunk() == b"a"
+        await client.say(b"no size\r\n")
+        assert await client.end() == b""
+        await service.left.wait()
+        client.writer.close()
+    [line] = gateway.log()
+    assert line["cause"] == "What was sent is not a valid HTTP/1.1 request."
+
+
 # --- Expect -----------------------------------------------------------------------------------------------------------
 
 EXPECTS = PUT.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n") % 10
@@ -789,6 +828,23 @@ async def test_the_service_refuses_a_body_before_it_is_sent(behind: Any) -> None
         client.writer.close()
     [line] = gateway.log()
     assert (line["status"], line["bytes_in"]) == (413, 0)
+
+
+@pytest.mark.parametrize("auth", ["none", {"type": "JWT", "audience": "A"}])
+async def test_a_client_that_sends_what_it_was_not_asked_for(behind: Any, auth: Any) -> None:
+    """RFC 9110, section 10.1.1, allows it: a reset would take the answer along."""
+
+    async def careful(peer: Peer) -> None:
+        await peer.head()
+        await peer.say(b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nmuch")
+
+    async with behind(careful, {"auth": auth}) as (gateway, _):
+        client = await connect(gateway, EXPECTS.replace(b" 10\r", b" 1000000\r"))
+        assert (" 413 " if auth == "none" else " 401 ") in await client.head()
+        await client.reader.read()
+        for _ in range(10):
+            await client.say(bytes(100_000))
+        client.writer.close()
 
 
 async def test_a_service_that_does_not_know_the_expectation(behind: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,28 @@ async def test_the_service_gets_the_clients_handshake(front: Front) -> None:
     assert "secret" not in answer.get("Server", "")
 
 
+@pytest.mark.parametrize(
+    ("target", "status"), [(b"http://a/chat/blue", 101), (b"http://b/chat/blue", 400), (b"/chat/blue#part", 400)]
+)
+async def test_a_target_that_is_a_whole_url(front: Front, target: bytes, status: int) -> None:
+    """RFC 6455, section 4.2.1, and RFC 9112, section 3.2.2."""
+
+    async def service(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line, fields = await read_request(reader)
+        assert line == "GET /chat/blue HTTP/1.1"
+        writer.write(acceptance(fields["sec-websocket-key"]))
+        await read_close(reader)
+
+    async with by_hand(service) as port, front(port) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(HANDSHAKE.replace(b"/chat/blue", target))
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert int(answer.split()[1]) == status
+        if status == 400:
+            assert b"request target" in await reader.read()
+        writer.close()
+
+
 JWT = """
 route: /chat/{room*}
 upstream: svc:80
