@@ -227,7 +227,8 @@ async def test_what_begins_and_does_not_go_on(part: str, monkeypatch: pytest.Mon
                 client.write(raw(frames.HEADERS, 0, 1, client.block(GET)))
                 assert await client.end() == frames.NO_ERROR
         else:
-            monkeypatch.setattr("bridge.server.connection.HEAD_TIMEOUT", 0.2)
+            if part == "preface":  # otherwise a busy machine may reach it before the preface is read
+                monkeypatch.setattr("bridge.server.connection.HEAD_TIMEOUT", 0.2)
             assert await talk(served.port, frames.PREFACE if part == "SETTINGS" else frames.PREFACE[:20]) is not None
 
 
