@@ -178,7 +178,7 @@ def main() -> int:
     for (client, way), delays in sorted(found.items()):
         print(delays.row(client, way))
     if ("Chromium", "gateway") not in found:
-        print("Chromium is not here")
+        print("without chromium, which is not here")
         return 0
     return int(options.check and found["Chromium", "gateway"].high >= MOST)
 
