@@ -18,6 +18,9 @@ from bridge.http.methods import SAFE
 from bridge.http.origin import is_own, origin_of_url
 from bridge.http.query import without
 
+#: Of responses whose URL holds credentials: their pages tell it to nobody (RFC 9700, section 4.2.4).
+NO_REFERRER = ("referrer-policy", "no-referrer")
+
 
 @dataclass(frozen=True, slots=True)
 class CredentialPlaces:
@@ -104,7 +107,11 @@ class Presented:
         # Caches between keep replies to requests with Authorization for nobody else (RFC 9111, section 3.5), but know
         # nothing of these credentials (RFC 6750, section 2.3).
         exchange.fields.append(("cache-control", "private"))
-        return _discreet(next, exchange)
+        if "query" not in used:
+            return _discreet(next, exchange)
+        if NO_REFERRER not in exchange.fields:
+            exchange.fields.append(NO_REFERRER)
+        return _without_referrer(next, exchange)
 
     def _check_page(self, policy: OriginPolicy | None, fields: Mapping[str, str]) -> None:
         """:raises Forbidden: nothing shows that the request comes from a page of the gateway's own, or of an allowed
@@ -160,6 +167,14 @@ async def _discreet(next: Handler, exchange: Exchange) -> Reply | None:
         if exchange.call.identity is not ANONYMOUS:
             raise  # the caller was known: it is the service's refusal, or a stage's behind auth
         raise _plain(error) from None
+
+
+async def _without_referrer(next: Handler, exchange: Exchange) -> Reply | None:
+    """As `_discreet`. Of the service's own Referrer-Policy and ours, browsers would take the last."""
+    reply = await _discreet(next, exchange)
+    if reply is not None:
+        reply.headers = [field for field in reply.headers if field[0].lower() != NO_REFERRER[0]]
+    return reply
 
 
 def _plain(error: RequestError) -> RequestError:

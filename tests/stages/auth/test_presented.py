@@ -80,6 +80,21 @@ async def test_caches_on_the_way_keep_no_callers_reply(gateway: Running, upstrea
     ]
 
 
+@pytest.mark.parametrize("security_headers", ["on", "off"])
+async def test_no_page_tells_others_its_url_with_a_token(
+    start: Start, upstream: Upstream, security_headers: str
+) -> None:
+    """As `Referer` it would come to the services of other routes, and to other sites."""
+    upstream.headers = [("referrer-policy", "unsafe-url")]
+    mesh = {"svc": f"127.0.0.1:{upstream.port}"}
+    async with start(mesh=mesh, routes=ROUTES, security_headers=security_headers) as gateway:
+        token = gateway.token(roles=("clerk",))
+        answers = [await gateway.client.get(f"/all?token={value}") for value in (token, "no.such.token")]
+        by_cookie = await gateway.client.get("/all", headers=session(token))
+    assert [each.headers.get_list("referrer-policy") for each in answers] == [["no-referrer"]] * 2
+    assert by_cookie.headers.get_list("referrer-policy") == ["unsafe-url"]
+
+
 async def test_credentials_are_taken_from_where_the_route_says(gateway: Running, upstream: Upstream) -> None:
     token = gateway.token(roles=("clerk",))
     statuses = [
