@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +16,6 @@ class SigningKeysPage:
 
     def __init__(self, keys: SigningKeys) -> None:
         self._keys = keys
-        self._reading = asyncio.Lock()
 
     def routes(self) -> list[BaseRoute]:
         """What is mounted under ``/-``."""
@@ -26,17 +23,11 @@ class SigningKeysPage:
 
     async def show(self, request: Request) -> Response:
         """:raises StoreError: the keys can't be read."""
-        if not self._keys.fresh:
-            async with self._reading:
-                if not self._keys.fresh:
-                    await self._read()
+        try:
+            await self._keys.refreshed(make=False)
+        except KeysUnavailable as error:
+            raise StoreError("The gateway's keys can't be read just now.", str(error), retry_after=10) from None
         keys = self._keys.published()
         age = MAX_AGE if keys["keys"] else 60
         fields = {"cache-control": f"public, max-age={age}", "access-control-allow-origin": "*"}
         return Response(orjson.dumps(keys), headers=fields, media_type="application/jwk-set+json")
-
-    async def _read(self) -> None:
-        try:
-            await asyncio.to_thread(self._keys.refresh, make=False)
-        except KeysUnavailable as error:
-            raise StoreError("The gateway's keys can't be read just now.", str(error), retry_after=10) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -52,7 +51,7 @@ class SignedJwt:
         claims = self._payload(call)
         try:
             if not self._keys.fresh:
-                await asyncio.to_thread(self._keys.refresh)
+                await self._keys.refreshed()
             token = self._keys.sign(claims)
         except KeysUnavailable as error:
             raise UpstreamAuthFailed(

@@ -7,6 +7,7 @@ file below ``.bridge/`` holds them, for all processes of a home. A key signs for
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -79,13 +80,27 @@ class SigningKeys:
         self._path, self._clock = path, clock
         self._keys: Sequence[SigningKey] = ()
         self._stamp: Stamp | None = None
-        self._checked_at = float("-inf")
+        self._read_at = self._kept_at = float("-inf")  #: when `refresh` came to an end; with `make`
         self._lock = threading.Lock()
+        self._refreshing = asyncio.Lock()
 
     @property
     def fresh(self) -> bool:
         """Whether `refresh` has nothing to do yet."""
-        return bool(self._keys) and 0 <= self._clock() - self._checked_at < CHECK_EVERY
+        return self._is_recent(self._kept_at)
+
+    async def refreshed(self, *, make: bool = True) -> None:
+        """`refresh` in a thread if it has something to do: once for all who wait for it. On the event loop only.
+
+        :raises KeysUnavailable: there are no keys, and none can be made.
+        """
+        if not self._is_recent(self._kept_at if make else self._read_at):
+            async with self._refreshing:
+                if not self._is_recent(self._kept_at if make else self._read_at):
+                    await asyncio.to_thread(self.refresh, make=make)
+
+    def _is_recent(self, at: float) -> bool:
+        return bool(self._keys) and 0 <= self._clock() - at < CHECK_EVERY
 
     def refresh(self, *, make: bool = True) -> None:
         """Read the file if it has changed; make keys that are due. Does I/O.
@@ -105,7 +120,9 @@ class SigningKeys:
                 if not self._keys:
                     raise KeysUnavailable(reason) from None
                 log.error("%s; those before it are used", reason)
-            self._checked_at = self._clock()
+            self._read_at = self._clock()
+            if make:
+                self._kept_at = self._read_at
 
     def sign(self, claims: dict[str, Any]) -> str:
         """A compact JWS (RFC 7515) of `claims`, by the current key.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 import threading
@@ -13,7 +14,7 @@ import pytest
 
 from bridge.cli.offline import explanation
 from bridge.config.settings import load
-from bridge.egress.signing_keys import AHEAD, KEEP, PERIOD, KeysUnavailable, SigningKeys
+from bridge.egress.signing_keys import AHEAD, CHECK_EVERY, KEEP, PERIOD, KeysUnavailable, SigningKeys
 from bridge.errors import SetupError
 from bridge.stages.auth.local_issuer import LocalIssuer
 from tests.conftest import Running, Start, Upstream
@@ -224,6 +225,34 @@ def test_keys_rotate_with_overlap(tmp_path: Path) -> None:
     clock.now += max(AHEAD, KEEP)
     keys.refresh()
     assert kid(keys.sign({})) == published(keys)[-1]
+
+
+def test_readers_of_the_page_do_not_keep_a_key_from_its_rotation(tmp_path: Path) -> None:
+    clock = Clock()
+    keys = SigningKeys(tmp_path / "keys.json", clock)
+    keys.refresh()
+    clock.now += PERIOD
+    keys.refresh(make=False)  # the page: it makes no keys
+    assert not keys.fresh
+    keys.refresh()
+    assert keys.fresh
+    assert len(published(keys)) == 2
+
+
+async def test_calls_that_need_the_keys_at_once_read_them_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    keys = SigningKeys(tmp_path / "keys.json", clock)
+    refresh, times = keys.refresh, []
+
+    def counted(*, make: bool = True) -> None:
+        times.append(clock.now)
+        refresh(make=make)
+
+    monkeypatch.setattr(keys, "refresh", counted)
+    for _ in range(3):
+        await asyncio.gather(*(keys.refreshed() for _ in range(50)))
+        clock.now += CHECK_EVERY
+    assert times == [clock.now - 3 * CHECK_EVERY, clock.now - 2 * CHECK_EVERY, clock.now - CHECK_EVERY]
 
 
 def test_processes_of_a_home_share_them(tmp_path: Path) -> None:
