@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from bridge.api.call import Call, GrpcReply, GrpcRequest
@@ -30,22 +31,32 @@ class AuthorizedOperation:
         self.spec, self.timeout = operation.spec, operation.timeout
 
     async def send(self, outbound: Any, *, deadline: float, trace: Fields, client_timeout: float | None = None) -> Any:
-        """As `bridge.gateway.table.Sender.send`. After a refusal of the credentials, the call is sent once more with
-        new ones, unless its body is a stream that was read."""
-        send = self._operation.send
-        for attempt in (1, 2):
-            fields = [*trace, *await self._fields(deadline)]
-            inbound = await send(
-                self._stripped(outbound), deadline=deadline, trace=fields, client_timeout=client_timeout
-            )
-            if not refuses(inbound):
-                return inbound
-            self._credentials.rejected(self._call)
-            if attempt == 2 or not isinstance(getattr(outbound, "body", b""), bytes):
-                return inbound
-            if closing := capability(getattr(inbound, "body", b""), Closing):
+        """As `bridge.gateway.table.Sender.send`. After a refusal of the credentials, the call is sent once more if
+        there are new ones, unless its body is a stream that was read."""
+        outbound = self._stripped(outbound)
+        send = partial(self._operation.send, outbound, deadline=deadline, client_timeout=client_timeout)
+        fields = await self._fields(deadline)
+        inbound = await send(trace=[*trace, *fields])
+        if not refuses(inbound):
+            return inbound
+        self._credentials.rejected(self._call)
+        if not isinstance(getattr(outbound, "body", b""), bytes):
+            return inbound
+        closing = capability(getattr(inbound, "body", b""), Closing)
+        try:
+            renewed = await self._fields(deadline)
+        except BaseException:
+            if closing:
                 await closing.aclose()
-        raise AssertionError("unreachable")
+            raise
+        if renewed == fields:
+            return inbound
+        if closing:
+            await closing.aclose()
+        inbound = await send(trace=[*trace, *renewed])
+        if refuses(inbound):
+            self._credentials.rejected(self._call)
+        return inbound
 
     async def stream(
         self,

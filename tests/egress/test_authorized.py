@@ -174,6 +174,24 @@ async def test_a_refused_reply_in_pieces_is_closed() -> None:
     assert (reply.status, closed) == (200, [True])
 
 
+async def test_a_refused_reply_in_pieces_is_closed_if_there_are_no_others() -> None:
+    tokens = Tokens()
+
+    async def pieces() -> Any:
+        try:
+            yield b"a"
+        finally:
+            tokens.number = 0
+
+    body: Any = pieces()
+    await anext(body)
+    operation = Operation(HttpReply(401, body=body))
+    tokens.rejected = lambda call: setattr(tokens, "failure", Unavailable("gone"))  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        await authorized(operation, tokens).send(HttpRequest("GET", "/"), deadline=soon(), trace=[])
+    assert tokens.number == 0
+
+
 async def test_to_wait_for_them_takes_no_longer_than_the_call() -> None:
     class Silent(Tokens):
         async def fields(self, call: Call) -> Sequence[tuple[str, str]]:

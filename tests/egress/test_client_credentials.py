@@ -173,6 +173,7 @@ async def test_a_service_that_refuses_all_tokens_causes_few_requests(
         for _ in range(20):
             assert (await gateway.client.get("/a")).status_code == 401
     assert sent(upstream)[:4] == ["Bearer t1", "Bearer t2", "Bearer t2", "Bearer t2"]
+    assert len(upstream.seen) == 21, "the token that was just refused is not sent once more"
     assert len(oauth.requests) == 2
 
 
