@@ -55,11 +55,11 @@ def _has_claim(value: Any) -> bool:
 def _one(auth: OneAuth) -> dict[str, Any]:
     audience: str | Sequence[str] = getattr(auth, "audience", ())
     sources: Sequence[Source] = getattr(auth, "sources", ())
+    if all(one == "header" for one in sources):
+        sources = ()
     members = {
         "header": getattr(auth, "header", ""),
-        "from": []
-        if {*sources} <= {"header"}
-        else [one if isinstance(one, str) else one.model_dump() for one in sources],
+        "from": [one if isinstance(one, str) else one.model_dump() for one in sources],
         "issuer": getattr(auth, "issuer", ""),
         "audiences": [name for name in ([audience] if isinstance(audience, str) else audience) if name],
         "roles": list(getattr(auth, "roles", ())),

@@ -142,7 +142,7 @@ class AnyAuth(Model):
                 continue
             field = one.header.lower() if isinstance(one, ApiKeyAuth) else "authorization"
             kind, sources = fields.setdefault(field, (one.type, one.sources))
-            if kind != one.type and {*sources, *one.sources} != {"header"}:
+            if kind != one.type and any(source != "header" for source in (*sources, *one.sources)):
                 raise ValueError("with from, a token and a key can't share the Authorization header")
             if sources != one.sources:
                 raise ValueError(f"all entries of type {one.type} need the same from")

@@ -70,6 +70,12 @@ def test_an_operation_has_those_problems_that_it_can_answer_with(publish: Any, d
     any_type: dict[str, Any] = {"content": {"*/*": {}}}
     jwt = {"security": [{"jwt": []}], "schemes": {"jwt": {"type": "mutualTLS"}}}
     soap = {"request": "soap", "soap": {"headers": {"Caller": {"id": {"$claim": "sub"}}}}}
+    exchange = {"type": "token_exchange", "token_url": "https://idp.example/token"}
+    by_page: dict[str, dict[str, Any]] = {
+        "cookie": {"auth": {"type": "JWT", "from": [{"cookie": "session"}]}},
+        "page": {"auth": {"type": "JWT"}, "cors": {"origins": ["https://app.example.org"]}},
+        "exchanged": {"auth": {"type": "JWT"}, "upstream_auth": exchange},
+    }
     built = document(
         publish("/open", method="GET"),
         publish("/typed", method="POST", doc=ok(requestBody=typed)),
@@ -82,14 +88,7 @@ def test_an_operation_has_those_problems_that_it_can_answer_with(publish: Any, d
         *(
             publish(f"/{name}/{method.lower()}", method=method, **keys, **jwt)
             for method in ("GET", "POST")
-            for name, keys in {
-                "cookie": {"auth": {"type": "JWT", "from": [{"cookie": "session"}]}},
-                "page": {"auth": {"type": "JWT"}, "cors": {"origins": ["https://app.example.org"]}},
-                "exchanged": {
-                    "auth": {"type": "JWT"},
-                    "upstream_auth": {"type": "token_exchange", "token_url": "https://idp.example/token"},
-                },
-            }.items()
+            for name, keys in by_page.items()
         ),
     )
     upstream = ["502", "503", "504", "default"]
