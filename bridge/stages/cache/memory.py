@@ -13,7 +13,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.api.call import Call, Reply
 from bridge.errors import DeadlineExceeded
@@ -177,9 +177,10 @@ class MemoryCache:
         size = len(full) + _OVERHEAD
         copy = None
         if seconds:
-            weight = len(reply.content) + sum(len(name) + len(value) for name, value in reply.headers)
+            fields = (*reply.headers, *reply.trailers)
+            weight = len(reply.content) + sum(len(name) + len(value) for name, value in fields)
             if size + weight <= self._max_bytes // 8:
-                copy, size = Reply(reply.status, list(reply.headers), reply.body), size + weight
+                copy, size = replace(reply, headers=list(reply.headers)), size + weight
         self._entries[full] = _Entry(copy, now, now + (seconds or self._ttl), size)
         self._bytes += size
         while self._bytes > self._max_bytes or len(self._entries) > self._max_entries:
@@ -212,4 +213,4 @@ def _marked(reply: Reply, age: int | None) -> Reply:
         before = next(iter(_values(reply, "age")), "")
         headers.append(("age", str(age + (int(before) if re.fullmatch("[0-9]{1,9}", before) else 0))))
     headers.append(("x-cache", "MISS" if age is None else "HIT"))
-    return Reply(reply.status, headers, reply.body)
+    return replace(reply, headers=headers)

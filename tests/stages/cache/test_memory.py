@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.api.call import Call, Identity, Reply
+from bridge.api.call import Call, Identity, Reply, Trailers
 from bridge.stages.cache.memory import MemoryCache, cache_key
 
 
@@ -63,6 +63,18 @@ async def test_what_one_caller_does_to_its_reply_is_not_seen_by_the_next(cache: 
         assert len(said(reply, "x-trace-id")) == 0
         assert len(said(reply, "x-cache")) == 1
         reply.headers.append(("x-trace-id", "1"))
+
+
+async def test_trailers_are_stored_with_a_reply(cache: Any) -> None:
+    trailers = Trailers((("x-sum", "7"),))
+
+    async def summed() -> Reply:
+        return Reply(200, [], b"a", trailers)
+
+    assert [(hit, reply.trailers) for reply, hit in [await ask(cache, summed) for _ in range(2)]] == [
+        (False, trailers),
+        (True, trailers),
+    ]
 
 
 async def test_an_age_from_upstream_counts_on(cache: Any, clock: Any) -> None:
