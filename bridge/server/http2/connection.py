@@ -212,6 +212,7 @@ class Http2ServerConnection(StallGuard):
         if last:
             self.transport.write(last)
         half_close(self.transport)
+        self.resume_reading()  # its end is to be seen, though a step of reading was to come
         self._linger_timer = self.loop.call_later(LINGER, self._check_linger, MAX_LINGER)
 
     def _check_linger(self, left: float) -> None:
