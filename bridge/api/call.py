@@ -119,6 +119,7 @@ class Call:
     :ivar warnings: sentences for the access log; ``reply`` adds one for each deviation that it tolerated.
     :ivar fault: the failure that ``reply`` passes on in the service's own form, a SOAP Fault, with the status and the
         cause that it has for the gateway; for the access log. None if there is none, and if ``reply`` raises it.
+    :ivar credentials: texts that were added to the request after ``request``, and must not be shown.
     :ivar state: what a codec keeps from ``request`` for ``reply``. Only the codec uses it; None at first.
     :ivar clock: the current time, in Unix seconds. Codecs take the time from here, so that ``explain`` can fix it.
     :ivar random: returns that many random bytes, for nonces, boundaries and ids.
@@ -133,6 +134,7 @@ class Call:
         "_query_params",
         "body",
         "clock",
+        "credentials",
         "fault",
         "forwarded",
         "headers",
@@ -180,6 +182,7 @@ class Call:
         self.forwarded: Forwarded | None = None
         self.warnings: list[str] = []
         self.fault: UpstreamFault | None = None
+        self.credentials: Sequence[str] = ()
         self.state: Any = None
         self._indexed: Headers | None = None
         self._json: Any = _UNREAD

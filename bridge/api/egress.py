@@ -36,6 +36,13 @@ class Egress(Protocol):
         """Texts in requests that must not be shown. They change when a file was rotated."""
         ...
 
+    def sent(self, call: Call) -> Collection[str]:
+        """The credentials of `call`, as its request has them.
+
+        :raises bridge.api.ClientError: as `apply`.
+        """
+        ...
+
     def apply(self, call: Call, outbound: Any) -> Any:
         """`outbound`, a `bridge.api.HttpRequest` or `bridge.api.GrpcRequest`, with the edits. Large calls are edited in
         a thread.

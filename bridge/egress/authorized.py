@@ -23,12 +23,12 @@ class AuthorizedOperation:
     """The `bridge.api.stage.BoundOperation` of one call, as far as it is sent: `send` and `stream` add the route's
     credentials."""
 
-    __slots__ = ("_call", "_credentials", "_operation", "codec", "open", "request", "spec", "timeout")
+    __slots__ = ("_call", "_credentials", "_operation", "codec", "egress", "open", "request", "spec", "timeout")
 
     def __init__(self, operation: BoundOperation | SessionOperation, credentials: Credentials, call: Call) -> None:
         self._operation, self._credentials, self._call = operation, credentials, call
         self.codec, self.request, self.open = operation.codec, operation.request, operation.open
-        self.spec, self.timeout = operation.spec, operation.timeout
+        self.spec, self.timeout, self.egress = operation.spec, operation.timeout, operation.egress
 
     async def send(self, outbound: Any, *, deadline: float, trace: Fields, client_timeout: float | None = None) -> Any:
         """As `bridge.gateway.table.Sender.send`. After a refusal of the credentials, the call is sent once more if
@@ -88,9 +88,11 @@ class AuthorizedOperation:
         """
         try:
             async with asyncio.timeout_at(by):
-                return await self._credentials.fields(self._call)
+                fields = await self._credentials.fields(self._call)
         except TimeoutError:
             raise DeadlineExceeded("The time for this call was over before it could be sent.") from None
+        self._call.credentials = [*self._call.credentials, *(value for _, value in fields)]
+        return fields
 
     def _stripped(self, outbound: Any) -> Any:
         """`outbound` without fields of the credentials' names; in HTTP the transport replaces them."""

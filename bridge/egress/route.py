@@ -114,6 +114,12 @@ class RouteEgress:
     def secrets(self) -> Collection[str]:
         return secret_texts(self._values)
 
+    def sent(self, call: Call) -> Collection[str]:
+        if self._credentials is None:
+            return ()
+        sent = self._credentials(call)
+        return [value for _, value in (*sent.fields, *sent.parameters) if isinstance(value, str)]
+
     # --- for each call ---
 
     def apply(self, call: Call, outbound: Any) -> Any:

@@ -17,12 +17,12 @@ class SessionOperation:
     """The `bridge.api.stage.BoundOperation` of one call over HTTP, as far as it is sent: `send` and `stream` add the
     caller's cookies, and keep those of the reply. The client's own cookies don't pass, nor does ``Set-Cookie``."""
 
-    __slots__ = ("_call", "_cookies", "_operation", "codec", "open", "request", "spec", "timeout")
+    __slots__ = ("_call", "_cookies", "_operation", "codec", "egress", "open", "request", "spec", "timeout")
 
     def __init__(self, operation: BoundOperation, cookies: Cookies, call: Call) -> None:
         self._operation, self._cookies, self._call = operation, cookies, call
         self.codec, self.request, self.open = operation.codec, operation.request, operation.open
-        self.spec, self.timeout = operation.spec, operation.timeout
+        self.spec, self.timeout, self.egress = operation.spec, operation.timeout, operation.egress
 
     async def send(
         self, outbound: HttpRequest, *, deadline: float, trace: Fields, client_timeout: float | None = None
@@ -56,7 +56,11 @@ class SessionOperation:
 
     def _fields(self, outbound: HttpRequest) -> Fields:
         text = self._cookies.header(self._call, _path(outbound))
-        return [("cookie", text)] if text else []
+        if not text:
+            return []
+        values = (pair.partition("=")[2] for pair in text.split("; "))
+        self._call.credentials = [*self._call.credentials, text, *values]
+        return [("cookie", text)]
 
     def _kept(self, outbound: HttpRequest, inbound: Any) -> Any:
         """The service's answer, without the cookies that it sets."""

@@ -14,6 +14,7 @@ from bridge.api.record import Record
 from bridge.api.stream import WEBSOCKET
 from bridge.config.settings import Networks, Settings
 from bridge.errors import ClientDisconnected, ClientError, MethodNotAllowed, NotFound, RequestError, is_gateways
+from bridge.gateway.echoes import conceal
 from bridge.gateway.inbound import Asgi, Receive, Scope, Send
 from bridge.gateway.response import CountedPieces, checked, discard, refused, response_fields
 from bridge.gateway.shutdown import uncancelled
@@ -65,10 +66,13 @@ class Gateway:
                 record.status = reply.status
                 fault = exchange.call.fault
                 if fault is not None and reply.status >= 400:
+                    conceal(fault, endpoint, exchange)
                     record.cause, record.client_failed = _cause(fault), fault.status < 500
             # The one boundary: every error becomes a response. A plug-in's `sys.exit` must not end the gateway.
             except (Exception, asyncio.CancelledError, SystemExit) as failure:
                 error = uncancelled(failure, disconnected=request.disconnected)
+                if endpoint is not None:
+                    conceal(error, endpoint, exchange)
                 record.cause, record.gateway_failed = _cause(error), is_gateways(error)
                 record.client_failed = isinstance(error, ClientError)
                 codec = self._unmatched if endpoint is None else endpoint.codec

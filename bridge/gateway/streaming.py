@@ -8,7 +8,7 @@ at the service.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -39,6 +39,7 @@ class StreamRelay:
 
     :param exchange: the call. :param side: the client's side of it.
     :param up: the call at the service, already open.
+    :param conceal: masks secrets in an error that the service may have caused.
     :param bounds: limits of silence on both sides, and the interval of heartbeats.
     :param max_message: bytes of one message of the client.
     """
@@ -49,10 +50,11 @@ class StreamRelay:
         side: Downstream,
         translation: StreamTranslation,
         up: UpstreamStream,
+        conceal: Callable[[Exception], None],
         bounds: Stream,
         max_message: int,
     ) -> None:
-        self._side, self._translation, self._up = side, translation, up
+        self._side, self._translation, self._up, self._conceal = side, translation, up, conceal
         self._record, self._request = exchange.record, exchange.request
         self._connection = exchange.request.connection
         self._bounds, self._max_message = bounds, max_message
@@ -255,6 +257,7 @@ class StreamRelay:
             except Exception as failure:
                 error = failure
         if error is not None:
+            self._conceal(error)
             reply = problem(error, self._record.trace_id)
             self._record.cause = getattr(error, "cause", "") or str(error)
             last = self._translation.fail(orjson.loads(reply.content))

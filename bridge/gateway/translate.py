@@ -22,6 +22,7 @@ from bridge.api.transfer import Transfer
 from bridge.egress.authorized import AuthorizedOperation
 from bridge.egress.sending import SentOperation, sending
 from bridge.errors import RequestError
+from bridge.gateway.echoes import conceal
 from bridge.gateway.response import response_fields
 from bridge.gateway.streaming import StreamRelay
 from bridge.gateway.websocket import websocket_handler
@@ -219,7 +220,8 @@ async def _relay(operation: BoundOperation | AuthorizedOperation, max_message: i
         client_timeout=limit if limit is None or limit < operation.timeout else None,
     )
     side = exchange.request.side(partial(response_fields, exchange, whole=False))
-    relay = StreamRelay(exchange, side, translation, upstream, operation.spec.stream, max_message)
+    concealing = partial(conceal, operation=operation, exchange=exchange)
+    relay = StreamRelay(exchange, side, translation, upstream, concealing, operation.spec.stream, max_message)
     try:
         return await relay.run()
     finally:

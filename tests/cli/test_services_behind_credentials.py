@@ -107,7 +107,7 @@ class Ledger:
                 await asyncio.Event().wait()
             status, kind, text = 200, "text/xml", POSTED
             if self.mood == "fault":
-                status, text = 500, FAULT
+                status, text = 500, FAULT.replace("closed for the day", escape(f"closed for the day: {fields} {query}"))
             elif self.mood == "crash":
                 status, kind, text = 500, "text/html", f"<h1>Traceback</h1>{escape(str(fields))}{scope['query_string']}"
         content = text.encode()

@@ -114,6 +114,7 @@ class Operation:
 
     codec = request = open = spec = None
     timeout = 30.0
+    egress = None
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)

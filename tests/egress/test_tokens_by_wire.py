@@ -77,6 +77,7 @@ class Service:
     def __init__(self) -> None:
         self.port = 0
         self.tokens: list[str] = []
+        self.tells = False  # what it was sent, in the status with which it ends each call
 
     async def check(self, context: Any) -> None:
         [token] = [value for name, value in context.invocation_metadata() if name == "authorization"]
@@ -86,11 +87,15 @@ class Service:
 
     async def cast(self, message: bytes, context: Any) -> bytes:
         await self.check(context)
+        if self.tells:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"I can't, {self.tokens[-1]}")
         return message
 
     async def watch(self, message: bytes, context: Any) -> AsyncIterator[bytes]:
         await self.check(context)
         yield message
+        if self.tells:
+            await context.abort(grpc.StatusCode.INTERNAL, f"I can't, {self.tokens[-1]}")
         yield message
 
     async def cast_all(self, messages: AsyncIterator[bytes], context: Any) -> bytes:
@@ -138,3 +143,20 @@ async def test_grpc(start: Start, service: Service, oauth: OAuthServer, path: st
             reply = await call()
         assert (reply.status_code, reply.json()) == (200, expected)
     assert service.tokens == ["Bearer t1", "Bearer t2"]
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson", "text/event-stream"])
+@pytest.mark.parametrize("path", ["/v1/votes", "/v1/watch"])
+async def test_a_token_that_the_service_repeats_is_told_to_nobody(
+    start: Start, service: Service, oauth: OAuthServer, caplog: pytest.LogCaptureFixture, path: str, accept: str
+) -> None:
+    service.tells, oauth.tokens = True, iter(["t0ken-of-the-ledger"])
+    text = spec(oauth, {"request": "grpc", "grpc": {"protos": ["tally.proto"]}}, route="/", upstream="grpc://tally:1")
+    mesh, files = {"tally": f"127.0.0.1:{service.port}"}, {"protos/tally.proto": PROTO}
+    async with start(mesh=mesh, routes={"a.yml": text}, files=files, fetch_networks="127.0.0.0/8") as gateway:
+        headers = {"content-type": "application/json", "accept": accept}
+        reply = await gateway.client.post(path, content=b'{"county": "Kern"}', headers=headers)
+        log = json.dumps(gateway.log())
+    assert service.tokens == ["Bearer t0ken-of-the-ledger"]
+    assert "I can't, ***" in reply.text
+    assert "t0ken" not in reply.text + log + caplog.text

@@ -19,6 +19,7 @@ TRANSPORTS = "bridge.transports"  #: the group of their entry points
 
 #: RFC 3986, section 3.4, without ``&``, which parts parameters.
 _QUERY = re.compile(r"(?:[A-Za-z0-9._~!$'()*+,;:@/?\[\]=-]|%[0-9A-Fa-f]{2})+")
+_FORBIDDEN = re.compile(r"[ \t\r\n#\\]")
 
 
 @cache
@@ -55,7 +56,7 @@ class Upstream(BaseModel):
             raise ValueError(not_one_of(scheme, _schemes()))
         rest, question, query = rest.partition("?")
         authority, slash, path = rest.partition("/")
-        if "@" in authority or any(c in text for c in " \t\r\n#\\"):
+        if "@" in authority or _FORBIDDEN.search(text):
             raise ValueError(f"{text!r} is not of the form [scheme://]name:port[/path][?query]")
         name, colon, port = authority.rpartition(":")
         if not colon:
