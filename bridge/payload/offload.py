@@ -26,7 +26,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -232,10 +232,6 @@ def _let_go(error: BaseException) -> None:
         seen = seen.__cause__ or seen.__context__
 
 
-def _join(pieces: Sequence[bytes | bytearray]) -> bytes:
-    return b"".join([bytes(piece) for piece in pieces])  # only for bytes does it let go of the interpreter's lock
-
-
 class Offload:
     """The threads; they are started when there is something to do, and an interpreter that ends waits for them.
 
@@ -246,7 +242,6 @@ class Offload:
     def __init__(self, *, processes: bool = False) -> None:
         self.processes = processes
         self._threads = [ThreadPoolExecutor(1, thread_name_prefix=f"messages-{name}") for name in ("large", "huge")]
-        self._joins = ThreadPoolExecutor(1, thread_name_prefix="messages-join")
         self._garbage, self._doors = _Garbage(), _Doors()
         self._lock = threading.Lock()
         self.waiting = 0  #: bytes of messages that are not done
@@ -296,18 +291,13 @@ class Offload:
             if future.cancel():  # it stands in a queue, where what it holds would be kept
                 job.work = None
 
-    async def join(self, pieces: Sequence[bytes | bytearray]) -> bytes:
-        """The pieces of a large body as one, from a thread of its own: joining them keeps no lock, but takes a
-        millisecond for two megabytes."""
-        return await asyncio.wrap_future(self._joins.submit(_join, pieces))
-
     def _done(self, size: int) -> None:
         with self._lock:
             self.waiting -= size
 
 
 _shared = Offload()
-run, join = _shared.run, _shared.join
+run = _shared.run
 
 
 def serve() -> None:

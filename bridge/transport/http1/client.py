@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bridge.api.body import StreamedBody
 from bridge.api.transport import Address, Clock
-from bridge.payload import offload
+from bridge.http.pieces import join
 from bridge.transport.connecting import closing
 from bridge.transport.http1.connection import Http1Connection
 from bridge.transport.http1.dial import CLOSE_TIMEOUT, Key, dial
@@ -74,7 +74,7 @@ class HttpClient:
         try:
             reply, received = await future
             if type(received) is list:
-                received = await offload.join(received)
+                received = await asyncio.to_thread(join, received)
             return reply, received  # type: ignore[return-value]  # no list
         except BaseException:
             connection.leave(future)

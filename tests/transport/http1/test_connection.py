@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.errors import BadReply
-from bridge.transport.http1.connection import PIECE, Http1Connection
+from bridge.transport.http1.connection import PIECE, TURN, Http1Connection
 from bridge.transport.http1.exchange import ConnectFailed, ConnectionDropped
 from bridge.transport.http1.pool import Pool
 
@@ -321,3 +321,65 @@ async def test_a_service_that_closes_as_soon_as_it_is_reached(serve: Any, exchan
     for _ in range(20):
         with pytest.raises((ConnectionDropped, ConnectFailed)):
             await exchange(server, "POST", b"x")
+
+
+# --- large messages ---------------------------------------------------------------------------------------------------
+
+
+class Pipe:
+    """A transport that takes and holds any number of bytes at once, as the kernel may."""
+
+    def __init__(self) -> None:
+        self.reading, self.written = True, 0
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def write(self, data: bytes) -> None:
+        self.written += len(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_extra_info(self, name: str) -> None: ...
+
+    def close(self) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: %d\r\n" % LARGE, b"Connection: close\r\n"], ids=["length", "close"])
+async def test_a_large_message_passes_in_turns(head: bytes) -> None:
+    pipe: Any = Pipe()
+    pool: Any = Pool((("127.0.0.1", 1), None, None), 1)
+    connection = Http1Connection(pool)
+    connection.connection_made(pipe)
+    future = connection.begin(b"POST / HTTP/1.1\r\n\r\n", b"x" * LARGE, without_body=False, limit=LARGE)
+    most = written = 0
+    while written < pipe.written:
+        most, written = max(most, pipe.written - written), pipe.written
+        await asyncio.sleep(0)
+    assert written > LARGE
+    assert most <= TURN + PIECE
+    connection.data_received(OK + head + b"\r\n")
+    turns, left = 0, LARGE
+    while left:
+        read = 0
+        while pipe.reading and left:
+            size = min(PIECE, left)
+            connection.data_received(b"y" * size)
+            left, read = left - size, read + size
+        assert 0 < read <= TURN + PIECE
+        turns += 1
+        while not pipe.reading and left:
+            await asyncio.sleep(0)
+    assert turns > LARGE // (TURN + PIECE) - 2
+    if b"close" in head:
+        connection.eof_received()
+    _, body = await future
+    assert isinstance(body, list)  # it is joined elsewhere
+    assert b"".join(body) == b"y" * LARGE
