@@ -80,6 +80,8 @@ class Gateway:
                 fields = response_fields(exchange, reply)
                 record.status = error.status if isinstance(error, ClientDisconnected) else reply.status
                 await discard(unsent)
+                # It holds this frame, and with it the whole call, until Python collects: for long in a quiet gateway.
+                del error
             record.warnings = tuple(exchange.call.warnings)
             body = reply.body
             if isinstance(body, bytes):

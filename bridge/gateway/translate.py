@@ -93,6 +93,10 @@ async def _translate(operation: SentOperation, exchange: Exchange) -> Reply:
         if len(body) <= LARGE:
             return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
         return await _large_reply(codec, exchange, inbound, len(body))
+    except Exception as error:
+        if exchange.size > LARGE:  # an error that its own frames hold would keep the request until it is collected
+            offload.let_go(error)
+        raise
     finally:
         record.translated += clock() - answered
 

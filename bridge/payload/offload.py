@@ -160,7 +160,7 @@ class _Job:
         try:
             return work()
         except BaseException as error:
-            _let_go(error)
+            let_go(error)
             raise
         finally:
             del work
@@ -223,7 +223,7 @@ def _make(made: Future[child.Child], work: Callable[[], Any]) -> None:
         made.set_exception(error)
 
 
-def _let_go(error: BaseException) -> None:
+def let_go(error: BaseException) -> None:
     """Drop what the frames hold that `error` came through: values of a large message, which take long to free."""
     seen: BaseException | None = error
     while seen is not None:

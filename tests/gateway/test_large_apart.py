@@ -3,6 +3,7 @@ service and the log get is the same as from a thread."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import grpc
 import pytest
 
 from benchmarks.large_messages import PROTO, WSDL, rows
+from bridge.api import HttpRequest
 from bridge.payload import child, offload
 from bridge.payload.offload import APART
 from bridge_soap.message import reply_templates
@@ -51,7 +53,7 @@ CASES: dict[str, tuple[str, bytes, int, bytes]] = {
         % b"<s:Fault><faultcode>s:Server</faultcode><faultstring>no</faultstring><detail><a>%s</a></detail></s:Fault>"
         % (b"x" * SIZE),
     ),
-    "a SOAP request": ("/soap", json_rows(SIZE), 200, got(100)),
+    "a SOAP request": ("/soap", json_rows(SIZE, b'{"Id":1,"Name":"last"}'), 200, got(100)),
     "a SOAP request that is wrong": ("/soap", json_rows(SIZE, b'{"Id":"x","Nome":1}'), 200, got(100)),
     "an XML reply": ("/xml", b"", 200, b"<Rows>%s</Rows>" % rows(SIZE)),
     "an XML reply that is none": ("/xml", b"", 200, b"<Rows>%s</Row>" % rows(SIZE)),
@@ -136,3 +138,19 @@ async def test_a_reply_from_which_others_are_learned_is_read_here(
             assert (await gateway.client.post("/soap", json={})).status_code == 200
             counts.append(len(begun))
     assert counts == [0, 0, 1, 2]  # its writing, then the reader of it; then there is nothing to learn
+
+
+async def test_a_large_request_whose_reply_fails_is_not_kept(start: Any, upstream: Any) -> None:
+    """What fails holds its frames, and they what was sent. Little else happens here that would make Python collect."""
+    upstream.headers, upstream.body = [("content-type", "text/xml")], b"{}"
+    mesh = {"svc": f"127.0.0.1:{upstream.port}"}
+    async with start(mesh=mesh, routes={"soap.yml": ROUTES["soap.yml"]}, files={"wsdl/large.wsdl": WSDL}) as gateway:
+        gc.disable()
+        try:
+            body = json_rows(100_000, b'{"Id":1,"Name":"last"}')
+            answer = await gateway.client.post("/soap", content=body, headers=JSON)
+            assert answer.status_code == 502
+            kept = [each for each in gc.get_objects() if type(each) is HttpRequest and len(each.body) > 100_000]
+        finally:
+            gc.enable()
+    assert kept == []
