@@ -86,6 +86,8 @@ class Child:
         """Its exit status; it is killed before an exception is raised."""
         try:
             handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:  # it has ended, and SIGCHLD is ignored
+            return self._reap()
         except OSError as error:
             self._kill()
             raise Unable(f"it can't be waited for: {error.strerror}") from None
