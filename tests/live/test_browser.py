@@ -93,9 +93,11 @@ class Site:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         first = int(request.headers.get("Last-Event-ID", "0")) + 1
+        # aiohttp lets a stream wait on that nobody listens to any more, so each has its own.
+        seen = self.seen = asyncio.Queue[int]()
         for number in range(first, first + BATCH):
             await response.write(b"retry: 1\nid: %d\ndata: %d\n\n" % (number, number))
-            assert await self.seen.get() == number
+            assert await seen.get() == number
         return response
 
     async def mark(self, request: web.Request) -> web.Response:
