@@ -6,6 +6,7 @@ that the gateway has added to it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,14 +16,14 @@ from bridge.api.call import Call
 from bridge.api.capabilities import Secretive, capability
 from bridge.api.exchange import Exchange
 from bridge.egress.sending import SentOperation
-from bridge.errors import UpstreamError
+from bridge.errors import RequestError, UpstreamError
 from bridge.observe.masking import MASK
 
 SHORTEST = 4  #: characters; a shorter secret is no more than a word of the language
 
 
 def conceal(error: Exception, operation: SentOperation, exchange: Exchange) -> None:
-    """Mask the secrets of a call in the texts of `error`, if that may quote the service."""
+    """Mask the secrets of a call in the texts of `error`, if that may quote the service, and in the call's warnings."""
     if not isinstance(error, UpstreamError):
         return
     texts = _secrets(operation, exchange.call)
@@ -40,6 +41,7 @@ def conceal(error: Exception, operation: SentOperation, exchange: Exchange) -> N
     error.detail, error.cause = masked(error.detail), masked(error.cause)
     error.members = {name: _walked(value, masked) for name, value in error.members.items()}
     error.headers = tuple((name, masked(value)) for name, value in error.headers)
+    exchange.call.warnings = [masked(text) for text in exchange.call.warnings]
     if found:
         exchange.problem = None  # which was made of the error as it was
 
@@ -51,7 +53,8 @@ def _secrets(operation: SentOperation, call: Call) -> set[str]:
         texts.update(secretive.secrets)
     if operation.egress is not None:
         texts.update(operation.egress.secrets)
-        texts.update(operation.egress.sent(call))
+        with contextlib.suppress(RequestError):  # a file that was rotated meanwhile
+            texts.update(operation.egress.sent(call))
     return {form for text in texts for form in _forms(text) if len(form) >= SHORTEST}
 
 
