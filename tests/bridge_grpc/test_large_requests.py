@@ -89,6 +89,7 @@ def sorted_fields(wire: bytes) -> list[bytes]:
     return [packed, *maps, *[b"%d:" % number + content for number, content in rest]]
 
 
+@pytest.mark.fast_path
 async def test_the_parts_are_small(codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No call into C builds or serialises more than a few items."""
     sizes: list[int] = []

@@ -99,6 +99,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[child.Child]:
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.fast_path
 async def test_all_is_as_from_a_thread(
     start: Any, upstream: Any, rpc: int, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -125,6 +126,7 @@ async def test_all_is_as_from_a_thread(
         assert log[0][1]
 
 
+@pytest.mark.fast_path
 async def test_a_reply_from_which_others_are_learned_is_read_here(
     start: Any, upstream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
