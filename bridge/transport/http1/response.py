@@ -16,9 +16,8 @@ from bridge.transport.http1.chunked import Chunked
 from bridge.transport.http1.exchange import reply_truncated, too_long
 from bridge.transport.http1.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE, Head, Heads, check_length, tidy
 
-LARGE = (
-    1024 * 1024
-)  #: bytes of a body that came in pieces from which they are not joined here: that takes a millisecond
+#: Bytes of a body from which its pieces are not joined here: that takes a millisecond.
+LARGE = 1024 * 1024
 MAX_INTERIM = 100  #: interim responses before one reply; more are a flood
 
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
