@@ -23,7 +23,7 @@ from bridge.config.specfile import read_file, read_value
 from bridge.gateway.table import Source
 from bridge.observe.metrics import Metrics
 from bridge.runtime import Runtime
-from bridge.stages.auth.auth import OpenAuthenticator
+from bridge.stages.auth.anonymous import OpenAuthenticator
 
 
 def spec(number: int) -> dict[str, Any]:

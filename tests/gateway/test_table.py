@@ -25,7 +25,7 @@ from bridge.fronts.publish import Fronts
 from bridge.gateway.chain import Chain, stages
 from bridge.gateway.table import Binder, BoundRoute, Source, Table
 from bridge.plugins import Transformers
-from bridge.stages.auth.auth import OpenAuthenticator
+from bridge.stages.auth.anonymous import OpenAuthenticator
 
 
 def binder() -> Binder:

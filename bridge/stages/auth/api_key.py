@@ -15,10 +15,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NoReturn, Protocol
 
+from bridge.api.authenticator import Security
 from bridge.api.call import Call, Identity
 from bridge.api.spec.auth import ApiKeyAuth
+from bridge.config.settings import Networks
 from bridge.errors import BindError, Fault, Unauthorized
+from bridge.http.client_address import within
 from bridge.http.token import is_token
+from bridge.stages.auth.needs import Needs
+from bridge.stages.auth.sources import checked, listed, security_of
 
 PREFIX = "hmsb"
 _FORM = re.compile(r"hmsb_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
@@ -143,3 +148,38 @@ def identity_of(key: StoredKey, internal: bool) -> Identity:
         key=f"key:{key.id}",
         internal=internal or "internal" in key.roles,
     )
+
+
+class ApiKeyAuthenticator:
+    """``api_key``: a key of the gateway's own in a header field."""
+
+    kind = "api_key"
+
+    def __init__(self, auth: ApiKeyAuth, keys: KeyStore, internal: Networks) -> None:
+        self._verifier = ApiKeyVerifier(auth, keys)
+        self._needs = Needs(auth.roles, auth.scopes, bearer=False)
+        self._internal = internal
+        self.consumes = frozenset({self._verifier.header})
+        self._sources = checked(auth.sources)
+        self.accepts = f"an API key in {listed(f'the {self._verifier.field} header', auth.sources)}"
+        self._verifier.accepts = self.accepts
+        self.challenge = self._verifier.challenge
+
+    def present(self, call: Call) -> bool:
+        return self._verifier.present(call)
+
+    async def __call__(self, call: Call) -> Identity:
+        return self.known(call)
+
+    def known(self, call: Call) -> Identity:
+        key = self._verifier.verify(call)
+        identity = identity_of(key, bool(self._internal) and within(call.peer, self._internal))
+        self._needs.judge(identity)
+        return identity
+
+    def openapi_scheme(self) -> Security:
+        header = self._verifier.field
+        standard = header.lower() == "x-api-key"
+        name = "apiKey" if standard else "apiKey_" + re.sub(r"[^A-Za-z0-9._-]", "_", header.lower())
+        scheme = {"type": "apiKey", "in": "header", "name": header, "description": "A key that this gateway gave out."}
+        return security_of(name, scheme, self._sources, [*self._needs.roles, *self._needs.scopes])

@@ -12,7 +12,8 @@ from bridge.api.call import Call, Identity
 from bridge.api.spec.auth import Auth
 from bridge.errors import BindError, Forbidden, Unauthorized
 from bridge.stages.auth.api_key import MemoryKeys, mint_key
-from bridge.stages.auth.auth import build_admin_authenticator, build_authenticator, require_role
+from bridge.stages.auth.auth import build_admin_authenticator, build_authenticator
+from bridge.stages.auth.needs import require_role
 
 SPEC = TypeAdapter(Auth)
 INSIDE = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))

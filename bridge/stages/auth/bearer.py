@@ -1,0 +1,95 @@
+"""``JWT``: bearer tokens that issuers sign."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bridge.api.authenticator import Security
+from bridge.api.call import Call, Identity
+from bridge.api.spec import auth as spec
+from bridge.config.settings import Networks
+from bridge.errors import BindError, Fault, Unauthorized
+from bridge.http.client_address import within
+from bridge.stages.auth.anonymous import address_key
+from bridge.stages.auth.issuers import Trust
+from bridge.stages.auth.jwt import REALM, Verified, refuse
+from bridge.stages.auth.needs import Needs
+from bridge.stages.auth.sources import checked, listed, security_of
+
+#: RFC 6750, section 2.1.
+_B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
+
+class JwtAuthenticator:
+    """``JWT``: a bearer token of a trusted issuer, in the Authorization header and nowhere else (RFC 6750, 2.1)."""
+
+    kind = "JWT"
+    consumes = frozenset({"authorization"})
+    challenge = f'Bearer realm="{REALM}"'
+
+    def __init__(self, auth: spec.JwtAuth, trust: Trust, internal: Networks, *, keeps_token: bool = False) -> None:
+        if auth.issuer and not trust.trusts(auth.issuer):
+            raise BindError(
+                Fault(f"{auth.issuer} is not a trusted issuer; it needs an entry in issuers.yml", ("auth", "issuer"))
+            )
+        self._issuer = auth.issuer
+        self._sources = checked(auth.sources)
+        self.accepts = f"a bearer token in {listed('the Authorization header', auth.sources)}"
+        self._audiences = frozenset([auth.audience] if isinstance(auth.audience, str) else auth.audience) - {""}
+        self._needs = Needs(auth.roles, auth.scopes, bearer=True)
+        self._verifier = trust.verifier
+        self._internal = internal
+        self._keeps_token = keeps_token
+
+    def present(self, call: Call) -> bool:
+        return any(name == "authorization" and value[:7].lower() == "bearer " for name, value in call.headers)
+
+    def known(self, call: Call) -> Identity | None:
+        values = call.values("authorization")
+        if len(values) != 1 or not values[0].startswith("Bearer "):  # the usual spelling
+            return None
+        verified = self._verifier.known(values[0][7:])
+        return None if verified is None else self._judged(verified, call)
+
+    async def __call__(self, call: Call) -> Identity:
+        token = self._token(call.values("authorization"))
+        return self._judged(await self._verifier.verify(token), call)
+
+    def _judged(self, verified: Verified, call: Call) -> Identity:
+        """:raises Forbidden, Unauthorized: the token is valid, but not for this route."""
+        if self._issuer and verified.issuer.name != self._issuer:
+            refuse("The token comes from another issuer than this route takes.")
+        if self._audiences and self._audiences.isdisjoint(verified.audiences):
+            refuse("The token was made for another audience (aud).")
+        self._needs.judge(verified.identity)
+        inside = bool(self._internal) and within(call.peer, self._internal)
+        identity = verified.inside if inside else verified.identity
+        if not identity.key:
+            identity = replace(identity, key=address_key(call.peer))
+        return replace(identity, token=verified.token) if self._keeps_token else identity
+
+    def _token(self, values: Sequence[str]) -> str:
+        """The token in the Authorization fields' `values`."""
+        if len(values) != 1:
+            if values:
+                refuse("The Authorization header was sent more than once.", "invalid_request")
+            # RFC 6750, section 3.1: without credentials, the challenge names no error.
+            raise Unauthorized(f"This route takes {self.accepts}.", headers=[("www-authenticate", self.challenge)])
+        scheme, _, token = values[0].partition(" ")
+        token = token.strip(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized(f"This route takes {self.accepts}.", headers=[("www-authenticate", self.challenge)])
+        if not _B64TOKEN.fullmatch(token):
+            refuse("The bearer token is malformed.")
+        return token
+
+    def openapi_scheme(self) -> Security:
+        scheme = {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "A JSON Web Token of an issuer that this gateway trusts.",
+        }
+        return security_of("bearerJWT", scheme, self._sources, [*self._needs.roles, *self._needs.scopes])

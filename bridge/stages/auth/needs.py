@@ -1,0 +1,45 @@
+"""The roles and scopes that a route asks of its callers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from bridge.api.call import Identity
+from bridge.errors import Forbidden
+from bridge.stages.auth.jwt import REALM
+
+#: RFC 6749, section 3.3: what may stand in a scope, and so between the quotes of a challenge.
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+
+class Needs:
+    """A route's conditions for an authenticated caller: one of `roles`, all of `scopes`.
+
+    :param bearer: refusals carry the challenge of RFC 6750, section 3.1, which only tokens have.
+    """
+
+    def __init__(self, roles: Iterable[str], scopes: Iterable[str], *, bearer: bool) -> None:
+        self.roles = tuple(roles)
+        self.scopes = tuple(scopes)
+        self._roles = frozenset(self.roles)
+        self._scopes = frozenset(self.scopes)
+        challenge = f'Bearer realm="{REALM}", error="insufficient_scope"'
+        if self.scopes and all(map(_SCOPE.fullmatch, self.scopes)):
+            challenge += f', scope="{" ".join(self.scopes)}"'
+        self._headers = [("www-authenticate", challenge)] if bearer else []
+
+    def judge(self, identity: Identity) -> None:
+        """:raises Forbidden: a role or scope is missing; `detail` names it."""
+        if self._roles and self._roles.isdisjoint(identity.roles):
+            which = f"the role {self.roles[0]}" if len(self.roles) == 1 else f"one of the roles {', '.join(self.roles)}"
+            raise Forbidden(f"This needs {which}.", headers=self._headers)
+        if not self._scopes <= identity.scopes:
+            missing = [scope for scope in self.scopes if scope not in identity.scopes]
+            which = f"the scope {missing[0]}" if len(missing) == 1 else f"the scopes {', '.join(missing)}"
+            raise Forbidden(f"This needs {which}.", headers=self._headers)
+
+
+def require_role(identity: Identity, role: str) -> None:
+    """:raises Forbidden: the caller doesn't have `role`."""
+    Needs([role], (), bearer=True).judge(identity)
