@@ -64,7 +64,7 @@ def build(settings: Settings) -> Bridge:
     """
     give_memory(settings.max_json)
     runtime = Runtime(settings)
-    metrics = Metrics(runtime.mesh.ejections, runtime.credentials.counts)
+    metrics = Metrics(runtime.mesh.ejections, runtime.credentials.counts, runtime.files.states)
     access = open_log(settings, metrics, Failures())
     gateway = Gateway(settings, access, runtime.fronts.unmatched)
     publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), runtime.trust, runtime.registry)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 from bridge.api.authenticator import Authenticator
@@ -28,6 +30,7 @@ from bridge.errors import SettingsError
 from bridge.fronts.publish import Fronts
 from bridge.gateway.chain import Chain, stages
 from bridge.gateway.table import Binder, BoundRoute
+from bridge.observe.config_files import ConfigFiles
 from bridge.plugins import Transformers
 from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.issuers import Trust
@@ -50,6 +53,7 @@ class Runtime:
         if settings.limits != "memory://":
             raise SettingsError(f"BRIDGE_LIMITS: {settings.limits!r} is not supported; use memory://")
         self.settings = settings
+        self.files = ConfigFiles()
         self.trust = Trust.load(settings, verifying=writing)
         self.mesh = open_mesh(settings.mesh, settings.home)
         self.store = open_store(settings.store, settings.home, writes=writing)
@@ -79,6 +83,8 @@ class Runtime:
             credentials=self.credentials.bind,
             cookies=caller_cookies,
         )
+        for file in (settings.issuers, settings.secrets):  # each of them was read
+            self.files.told(file.name, current=True)
         routes = settings.path(settings.routes)
         self.registry = Registry(self.binder, self.store, routes, settings.home, self._route_warnings)
 
@@ -103,16 +109,23 @@ class Runtime:
     async def reload(self) -> None:
         """Read again what the operator's files say: issuers, ``secrets.yml``, the mesh, and all routes with their
         contracts and certificates. What can't be used is logged, and what was there before it stays."""
-        try:
+        with self._read("issuers", self.settings.issuers):
             await self.trust.reload(self.settings)
-        except SettingsError as error:
-            log.error("%s; the issuers before it are kept", error)
-        try:
+        with self._read("bindings", self.settings.secrets):
             self.binder.secrets = await asyncio.to_thread(_secrets, self.settings, self.trust)
-        except SettingsError as error:
-            log.error("%s; the bindings before it are kept", error)
         await self.mesh.refresh()
         await self.registry.reload(rebind=True)
+
+    @contextmanager
+    def _read(self, what: str, file: Path) -> Iterator[None]:
+        """Within it, `file` is read again; if that fails, `what` was there before it stays."""
+        try:
+            yield
+        except SettingsError as error:
+            log.error("%s; the %s before it are kept", error, what)
+            self.files.told(file.name, current=False)
+        else:
+            self.files.told(file.name, current=True)
 
     async def aclose(self) -> None:
         async with AsyncExitStack() as stack:

@@ -63,6 +63,7 @@ class Metrics(Collector):
     :param ejections: of each upstream, by its mesh name and port: how often an instance was ejected, and how many are
         now. Asked at each scrape, on its thread. The instances' addresses are the log's alone: metrics may be public.
     :param tokens: likewise: requests to token endpoints by kind of credentials and outcome.
+    :param files: likewise: each of the operator's files, and whether it is in force as it is written.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -71,8 +72,9 @@ class Metrics(Collector):
         self,
         ejections: Callable[[], Iterable[tuple[str, int, int]]] = tuple,
         tokens: Callable[[], Iterable[tuple[str, str, int]]] = tuple,
+        files: Callable[[], Iterable[tuple[str, bool]]] = tuple,
     ) -> None:
-        self._ejections, self._tokens = ejections, tokens
+        self._ejections, self._tokens, self._files = ejections, tokens, files
         self._created = time.time()
         self._registry = CollectorRegistry()
         self.routes = Gauge("bridge_routes", "Routes that are live.", registry=self._registry)
@@ -130,6 +132,15 @@ class Metrics(Collector):
             ejections.add_metric([name], float(total), self._created)
             ejected.add_metric([name], float(now))
         yield from (ejections, ejected)
+        if states := self._files():
+            files = GaugeMetricFamily(
+                "bridge_config_file_current",
+                "1: the file is in force as it is written; 0: it can't be used, and the one before it is in force.",
+                labels=["file"],
+            )
+            for name, current in states:
+                files.add_metric([name], float(current))
+            yield files
         if counts := self._tokens():
             tokens = CounterMetricFamily(
                 "bridge_token_requests", "Requests to token endpoints by outcome.", labels=["kind", "outcome"]

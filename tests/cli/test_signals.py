@@ -47,6 +47,10 @@ async def test_sighup_reads_files_again_and_opens_the_access_log_again(
         async def statuses() -> list[int]:
             return [(await client.get("/v1/a", headers=headers)).status_code for headers in (one, two)]
 
+        async def current() -> str:
+            metrics = (await client.get("/-/metrics")).text
+            return next(line for line in metrics.splitlines() if 'config_file_current{file="issuers.yml"}' in line)[-3:]
+
         async def until(expected: list[int]) -> None:
             async with asyncio.timeout(20):
                 while await statuses() != expected:
@@ -60,6 +64,7 @@ async def test_sighup_reads_files_again_and_opens_the_access_log_again(
             return log.read_text()
 
         assert await statuses() == [200, 401]
+        assert await current() == "1.0"
         await lines(2)
         log.rename(home / "access.log.1")
         (home / "issuers.yml").write_text(issuers("https://two.example"))
@@ -76,6 +81,7 @@ async def test_sighup_reads_files_again_and_opens_the_access_log_again(
         gateway.process.send_signal(signal.SIGHUP)
         assert "issuers.yml" in await gateway.line_with("issuers before it are kept")
         assert await statuses() == [401, 200]
+        assert await current() == "0.0"
     code, _ = await asyncio.to_thread(gateway.stop)
     assert code == 0
 
