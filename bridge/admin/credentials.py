@@ -13,7 +13,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
+from bridge.api.call import CallerLimit
+from bridge.api.spec.limits import RateLimit
 from bridge.api.spec.scalars import seconds
+from bridge.api.validation import faults_of
 from bridge.catalog.store import Store, open_store, store_file
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError, StoreError
@@ -65,11 +70,32 @@ async def _opened(settings: Settings, *, writes: bool = True) -> AsyncIterator[S
         await store.aclose()
 
 
+def caller_limit(rps: float | None, burst: int | None) -> CallerLimit | None:
+    """:raises SettingsError: it can't be a limit."""
+    if rps is None:
+        if burst is not None:
+            raise SettingsError("--burst: it needs --rps, how many calls a second come back")
+        return None
+    try:
+        RateLimit(rps=rps, burst=burst)
+    except ValidationError as error:
+        fault = faults_of(error, RateLimit, {"rps": rps, "burst": burst})[0]
+        raise SettingsError(f"--{fault.key or 'burst'}: {fault.reason}") from None
+    return CallerLimit(rps, burst)
+
+
 async def new_key(
-    settings: Settings, subject: str, tenant: str, roles: Sequence[str], scopes: Sequence[str], ttl: str
+    settings: Settings,
+    subject: str,
+    tenant: str,
+    roles: Sequence[str],
+    scopes: Sequence[str],
+    ttl: str,
+    limit: CallerLimit | None = None,
 ) -> tuple[str, str]:
     """A new key's text, shown this once, and its id."""
-    text, record = mint_key(subject, tenant=tenant, roles=roles, scopes=scopes, ttl=lifetime(ttl) if ttl else None)
+    duration = lifetime(ttl) if ttl else None
+    text, record = mint_key(subject, tenant=tenant, roles=roles, scopes=scopes, ttl=duration, limit=limit)
     async with _opened(settings) as store:
         await store.put_key(record)
     return text, record.id
@@ -85,6 +111,7 @@ async def list_keys(settings: Settings) -> list[dict[str, Any]]:
                 "sub": key.subject,
                 "tenant": key.tenant or "-",
                 "roles": ",".join(sorted(key.roles)) or "-",
+                "limit": _limit_text(key.limit),
                 "state": "revoked"
                 if key.revoked
                 else "expired"
@@ -93,6 +120,12 @@ async def list_keys(settings: Settings) -> list[dict[str, Any]]:
             }
             for key in await store.keys()
         ]
+
+
+def _limit_text(limit: CallerLimit | None) -> str:
+    if limit is None:
+        return "-"
+    return f"{limit.rps:g}/s" if limit.burst is None else f"{limit.rps:g}/s burst {limit.burst}"
 
 
 async def revoke_key(settings: Settings, key_id: str) -> None:

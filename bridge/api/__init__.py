@@ -3,6 +3,7 @@
 from bridge.api.call import (
     JSON_TYPE,
     Call,
+    CallerLimit,
     GrpcReply,
     GrpcRequest,
     Headers,
@@ -126,6 +127,7 @@ __all__ = [
     "BridgeError",
     "Call",
     "CallStream",
+    "CallerLimit",
     "Channel",
     "ClientError",
     "Context",

@@ -55,11 +55,26 @@ ADDRESS = "ip:"  #: begins the `Identity.key` of callers of whom only the addres
 
 
 @dataclass(frozen=True, slots=True)
+class CallerLimit:
+    """How often one caller may call, beside what its route allows.
+
+    It holds over all routes together: calls are counted by `Identity.key`.
+
+    :ivar rps: calls a second, greater than 0; a fraction is one call in ``1/rps`` seconds.
+    :ivar burst: calls at once, 1 or more, with `rps` new ones a second; None: no more than `rps` calls in any second.
+    """
+
+    rps: float
+    burst: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """The caller, as the route's auth identified it.
 
     `subject` is the token's ``sub``, the key's owner or ``""``; `claims` is the verified token's payload.
     `key` is what ``per: client`` limits count by: subject, else key, else certificate, else address.
+    `limit` is the caller's own, whatever route it calls: that of an API key which has one.
     `token` is the verified bearer token itself, on routes that exchange it for another one (``token_exchange``) and
     nowhere else. It is never sent to the service.
     """
@@ -71,6 +86,7 @@ class Identity:
     claims: Mapping[str, Any] = field(default_factory=dict[str, Any])
     key: str = ""
     internal: bool = False
+    limit: CallerLimit | None = None
     token: str = field(default="", repr=False, compare=False)
 
     @property

@@ -370,11 +370,13 @@ def key_new(
     role: Annotated[list[str] | None, typer.Option(help="A role; may be given again.")] = None,
     scope: Annotated[list[str] | None, typer.Option(help="A scope; may be given again.")] = None,
     ttl: Annotated[str, typer.Option(help="How long it is valid; without it, it does not expire.")] = "",
+    rps: Annotated[float | None, typer.Option(help="Calls a second that it may make, over all routes.")] = None,
+    burst: Annotated[int | None, typer.Option(help="Calls that it may make at once; needs --rps.")] = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Make a key and print it. It can't be shown again."""
-    from bridge.admin.credentials import new_key
+    from bridge.admin.credentials import caller_limit, new_key
     from bridge.catalog.store import store_file
     from bridge.cli.gateways import check_home
 
@@ -382,7 +384,8 @@ def key_new(
     with explained():
         file = store_file(settings.store, settings.home)
         note = check_home(settings, file, "key") if file is not None else ""
-    text, key_id = run(lambda: new_key(settings, sub, tenant, role or [], scope or [], ttl))
+        limit = caller_limit(rps, burst)
+    text, key_id = run(lambda: new_key(settings, sub, tenant, role or [], scope or [], ttl, limit))
     if note:
         console().print(note, markup=False)
     out(json.dumps({"key": text, "id": key_id}) if as_json else text)

@@ -234,6 +234,19 @@ def test_keys(cli: Any) -> None:
     assert cli("key", "revoke", "nobody").returncode == 1
 
 
+def test_a_key_with_a_limit_of_its_own(cli: Any) -> None:
+    assert cli("key", "new", "--sub", "press", "--rps", "2.5", "--burst", "10").returncode == 0
+    assert "2.5/s burst 10" in cli("key", "list").stdout
+    for words, reason in (
+        (("--burst", "10"), "--burst: it needs --rps"),
+        (("--rps", "0"), "--rps: it must be greater than 0"),
+        (("--rps", "1", "--burst", "0"), "--burst: it must be 1 or more"),
+        (("--rps", "0.001", "--burst", "1000000000"), "--burst: a burst of 1000000000 would take longer"),
+    ):
+        refused = cli("key", "new", "--sub", "press", *words)
+        assert (refused.returncode, reason in refused.stderr) == (1, True), refused.stderr
+
+
 class Site:
     """Serves `files` on the loopback, and keeps the paths that were asked for."""
 

@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
+from bridge.api.call import CallerLimit
 from bridge.catalog.store import revisions
 from bridge.catalog.store.base import DeletedRoute, Judge, Revision, StoredRoute
 from bridge.config.owner import owner_hint
@@ -382,6 +383,7 @@ def _row(db: sqlite3.Connection, route_id: int) -> StoredRoute | None:
     return StoredRoute(*row) if row else None
 
 
-def _key(record: dict[str, object]) -> StoredKey:
-    sets = {name: frozenset(record[name]) for name in ("roles", "scopes")}  # type: ignore[call-overload]
-    return StoredKey(**{**record, **sets})
+def _key(record: dict[str, Any]) -> StoredKey:
+    values = {name: frozenset(record[name]) for name in ("roles", "scopes")}
+    limit = record.get("limit")
+    return StoredKey(**{**record, **values, "limit": CallerLimit(**limit) if limit else None})

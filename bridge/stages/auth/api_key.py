@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import NoReturn, Protocol
 
 from bridge.api.authenticator import Security
-from bridge.api.call import Call, Identity
+from bridge.api.call import Call, CallerLimit, Identity
 from bridge.api.spec.auth import ApiKeyAuth
 from bridge.config.settings import Networks
 from bridge.errors import BindError, Fault, Unauthorized
@@ -45,6 +45,7 @@ class StoredKey:
     created: float = 0.0
     expires: float | None = None
     revoked: float | None = None
+    limit: CallerLimit | None = None
 
 
 class KeyStore(Protocol):
@@ -72,6 +73,7 @@ def mint_key(
     roles: Iterable[str] = (),
     scopes: Iterable[str] = (),
     ttl: float | None = None,
+    limit: CallerLimit | None = None,
     clock: Callable[[], float] = time.time,
 ) -> tuple[str, StoredKey]:
     """A new key: its text, and the part to store. `ttl` is in seconds; ``None``: it doesn't expire."""
@@ -86,6 +88,7 @@ def mint_key(
         scopes=frozenset(scopes),
         created=now,
         expires=None if ttl is None else now + ttl,
+        limit=limit,
     )
 
 
@@ -147,6 +150,7 @@ def identity_of(key: StoredKey, internal: bool) -> Identity:
         scopes=key.scopes,
         key=f"key:{key.id}",
         internal=internal or "internal" in key.roles,
+        limit=key.limit,
     )
 
 

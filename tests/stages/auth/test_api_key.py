@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.api.call import Call
+from bridge.api.call import Call, CallerLimit
 from bridge.api.spec.auth import ApiKeyAuth
 from bridge.errors import BindError, Forbidden, Unauthorized
 from bridge.stages.auth.api_key import ApiKeyVerifier, MemoryKeys, mint_key
@@ -126,3 +126,11 @@ async def test_the_identity_and_what_the_route_asks() -> None:
     assert caught.value.headers == ()
     with pytest.raises(Forbidden, match="the scope write"):
         await build_authenticator(ApiKeyAuth(type="api_key", scopes=("read", "write")), NOBODY, store)(call(text))
+
+
+async def test_the_caller_has_the_limit_of_its_key() -> None:
+    text, key = mint_key("payroll", limit=CallerLimit(2.5, 10))
+    without, other = mint_key("payroll")
+    authenticate = build_authenticator(ApiKeyAuth(type="api_key"), NOBODY, MemoryKeys([key, other]))
+    assert (await authenticate(call(text))).limit == CallerLimit(2.5, 10)
+    assert (await authenticate(call(without))).limit is None
