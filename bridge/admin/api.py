@@ -21,6 +21,7 @@ from bridge.admin.access import ADMIN_LISTENER, reader_of
 from bridge.admin.answers import YAML_TYPES, active, by_method, json_response, read_body, wants_yaml, yaml_response
 from bridge.admin.history import History
 from bridge.admin.openapi import PublishedOperation, draft_document, for_host, for_tenant
+from bridge.admin.openapi.access import methods_with_needs
 from bridge.admin.publisher import PublisherAccess, preconditions, registered
 from bridge.admin.recorder import TRUSTED_PROXY
 from bridge.api.authenticator import Authenticator
@@ -368,11 +369,13 @@ def published(routes: Iterable[BoundRoute]) -> list[PublishedOperation]:
     """What of `routes` the OpenAPI document tells."""
     operations: list[PublishedOperation] = []
     for route in routes:
-        security = route.authenticator.openapi_scheme()
-        operations += [
-            PublishedOperation(
-                str(route.source.id or "new"), route.source.spec, operation, security.requirements, security.schemes
+        spec, scheme = route.source.spec, route.authenticator.openapi_scheme
+        by_method = {method: scheme(method).requirements for method in methods_with_needs(spec.auth)}
+        for operation in route.operations:
+            security = scheme(operation.method)
+            operations.append(
+                PublishedOperation(
+                    str(route.source.id or "new"), spec, operation, security.requirements, security.schemes, by_method
+                )
             )
-            for operation in route.operations
-        ]
     return operations

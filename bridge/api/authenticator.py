@@ -39,6 +39,6 @@ class Authenticator(Protocol):
         """
         ...
 
-    def openapi_scheme(self) -> Security:
-        """Its part of the OpenAPI document."""
+    def openapi_scheme(self, method: str = "") -> Security:
+        """Its part of the OpenAPI document, for an operation with `method`."""
         ...

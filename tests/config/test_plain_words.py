@@ -138,6 +138,11 @@ def test_wrong_values_of_operators_files(tmp_path: Path) -> None:
         ({"rate_limit": 50}, ["rate_limit: it must be a mapping of keys to values, not 50"]),
         ({"rate_limit": {"rps": 1, "brst": 5}}, ["rate_limit.brst: unknown key; did you mean 'burst'?"]),
         ({"rate_limit": {"rps": 1, "burst": 1.5}}, ["rate_limit.burst: it must be a whole number, not 1.5"]),
+        (
+            {"methods": ["GET"], "auth": {"type": "JWT", "methods": {"POST": {"roles": ["a"]}}}},
+            ["auth: its methods name POST, which …"],
+        ),
+        ({"auth": {"type": "JWT", "methods": {"GET": {}}}}, ["auth.methods.GET: it asks for nothing; …"]),
         ({"rate_limit": {"rps": 1, "per": "clinet"}}, ["rate_limit.per: 'clinet' is not one of …; …'client'?"]),
         ({"upstream": "htp://svc:80"}, ["upstream: 'htp' is not one of grpc, …; did you mean 'http'?"]),
         ({"transform": {"request": "soap", "response": "jsn"}}, ["transform.response: 'jsn' …; did you mean 'json'?"]),

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridge.api.spec.auth import AnyAuth, Auth, OneAuth, Source
+from bridge.api.spec.auth import AnyAuth, Auth, MethodNeeds, OneAuth, Source
 from bridge.api.spec.route import RouteSpec
 from bridge.api.spec.upstream_tokens import TokenExchangeUpstreamAuth
 from bridge.http.methods import SAFE
 from bridge.http.origin import ANY
 from bridge.stages.auth.presented import credential_places
+
+_NEEDS = frozenset(("roles", "method_roles", "scopes"))
 
 _TEXTS: Mapping[str, str] = {
     "none": "no credentials",
@@ -24,17 +26,29 @@ _TEXTS: Mapping[str, str] = {
 }
 
 
-def access_of(auth: Auth) -> list[dict[str, Any]]:
+def access_of(auth: Auth, method: str = "") -> list[dict[str, Any]]:
     """The kinds of credentials of which one is enough: ``type``, and as the spec has them ``header``, ``from`` (absent:
     the header alone), ``issuer``, ``audiences`` (one is enough), ``roles`` (one is enough) and ``scopes`` (all are
-    needed)."""
-    return [_one(kind) for kind in (auth.any if isinstance(auth, AnyAuth) else (auth,))]
+    needed).
+
+    :param method: of the call. Where its roles are asked for beside those of the route, they are ``method_roles``.
+    """
+    return [_one(kind, method) for kind in _kinds(auth)]
+
+
+def methods_with_needs(auth: Auth) -> Sequence[str]:
+    """The methods whose calls need roles or scopes of their own."""
+    return sorted({method for kind in _kinds(auth) for method in getattr(kind, "methods", ())})
+
+
+def _kinds(auth: Auth) -> Sequence[OneAuth]:
+    return auth.any if isinstance(auth, AnyAuth) else (auth,)
 
 
 def judges_callers(spec: RouteSpec, method: str) -> bool:
     """Whether some callers may be refused whatever their credentials: a role or scope is needed, a claim fills a value,
     their token is exchanged, their address counts, or for some methods the page that they are on."""
-    if spec.ip is not None or any({"roles", "scopes"} & kind.keys() for kind in access_of(spec.auth)):
+    if spec.ip is not None or any(_NEEDS & kind.keys() for kind in access_of(spec.auth, method)):
         return True
     if isinstance(spec.upstream_auth, TokenExchangeUpstreamAuth):
         return True
@@ -52,18 +66,22 @@ def _has_claim(value: Any) -> bool:
     return isinstance(value, list | tuple) and any(map(_has_claim, value))
 
 
-def _one(auth: OneAuth) -> dict[str, Any]:
+def _one(auth: OneAuth, method: str) -> dict[str, Any]:
     audience: str | Sequence[str] = getattr(auth, "audience", ())
     sources: Sequence[Source] = getattr(auth, "sources", ())
     if all(one == "header" for one in sources):
         sources = ()
+    methods: Mapping[Any, MethodNeeds] = getattr(auth, "methods", {})
+    own = methods.get("GET" if method == "HEAD" else method)
+    roles, more = list(getattr(auth, "roles", ())), list(own.roles) if own else []
     members = {
         "header": getattr(auth, "header", ""),
         "from": [one if isinstance(one, str) else one.model_dump() for one in sources],
         "issuer": getattr(auth, "issuer", ""),
         "audiences": [name for name in ([audience] if isinstance(audience, str) else audience) if name],
-        "roles": list(getattr(auth, "roles", ())),
-        "scopes": list(getattr(auth, "scopes", ())),
+        "roles": roles or more,
+        "method_roles": more if roles and more != roles else [],
+        "scopes": list(dict.fromkeys((*getattr(auth, "scopes", ()), *(own.scopes if own else ())))),
     }
     return {"type": auth.type} | {name: value for name, value in members.items() if value}
 
@@ -88,6 +106,8 @@ def _kind_text(kind: Mapping[str, Any]) -> str:
     needs = []
     if "roles" in kind:
         needs.append(f"the role {_list(kind['roles'], 'or')}")
+    if "method_roles" in kind:
+        needs.append(f"the role {_list(kind['method_roles'], 'or')}")
     if "scopes" in kind:
         needs.append(f"the {'scope' if len(kind['scopes']) == 1 else 'scopes'} {_list(kind['scopes'], 'and')}")
     return f"{text} with {' and '.join(needs)}" if needs else text

@@ -77,7 +77,7 @@ def draft_document(
             place,
             operation_id=operation_id,
             tags=published.spec.tags or (_tag(published),),
-            security=schemes.add(published),
+            security=schemes.add(published, place.method),
             server=f"//{published.spec.host}{below}" if hosts and published.spec.host else None,
             also=[_other(other) for other in others],
         )
@@ -261,12 +261,12 @@ class _Schemes:
         self._names = Names()
         self._known: dict[str, list[str]] = {}
 
-    def add(self, published: PublishedOperation) -> list[dict[str, list[str]]]:
+    def add(self, published: PublishedOperation, method: str) -> list[dict[str, list[str]]]:
         """The operation's requirements, by the names that its schemes have in the document."""
         names = {name: self._name(name, scheme) for name, scheme in published.schemes.items()}
         return [
             {names.get(name, name): list(scopes) for name, scopes in requirement.items()}
-            for requirement in published.security
+            for requirement in published.by_method.get(method, published.security)
         ]
 
     def _name(self, base: str, scheme: Mapping[str, Any]) -> str:

@@ -144,7 +144,7 @@ def finished(
     entry |= {key: fragment[key] for key in _KEPT if fragment.get(key)}
     if place.published.operation.method == "*" and place.method in _BODILESS:
         entry.pop("requestBody", None)
-    access = access_of(spec.auth)
+    access = access_of(spec.auth, place.method)
     if spec.deprecated is not None:
         entry["deprecated"] = True
     texts = (

@@ -16,6 +16,7 @@ class PublishedOperation:
 
     :ivar route_id: the route's id as the admin API writes it.
     :ivar security: Security Requirement Objects, any one of which is enough; empty for a public operation.
+    :ivar by_method: the same for methods that need something else, of an operation that takes all methods.
     :ivar schemes: the Security Scheme Objects that `security` names.
     """
 
@@ -24,6 +25,9 @@ class PublishedOperation:
     operation: Operation
     security: Sequence[Mapping[str, Sequence[str]]] = ()
     schemes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    by_method: Mapping[str, Sequence[Mapping[str, Sequence[str]]]] = field(
+        default_factory=dict[str, Sequence[Mapping[str, Sequence[str]]]]
+    )
 
 
 def for_host(operations: Iterable[PublishedOperation], host: str) -> list[PublishedOperation]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from bridge.api.spec.scalars import Model, Names
+from bridge.api.spec.scalars import Method, Model, Names
 from bridge.http.token import is_token
 
 
@@ -82,7 +83,28 @@ class NoAuth(Model):
     type: Literal["none"]
 
 
-class JwtAuth(Model):
+class MethodNeeds(Model):
+    """What calls with one method need beside what the route asks of all calls."""
+
+    roles: Names = ()  #: the caller needs one of them
+    scopes: Names = ()  #: the caller needs all of them
+
+    @model_validator(mode="after")
+    def _something(self) -> MethodNeeds:
+        if not self.roles and not self.scopes:
+            raise ValueError("it asks for nothing; give it roles or scopes, or leave the method out")
+        return self
+
+
+class Conditional(Model):
+    """A kind of credentials whose ``methods`` add conditions for calls with one method; HEAD is judged as GET. Equal
+    blocks share an authenticator, so they have a hash."""
+
+    def __hash__(self) -> int:
+        return hash(tuple(value for name, value in self if name != "methods"))
+
+
+class JwtAuth(Conditional):
     """A bearer token of a trusted issuer (RFC 7519). Absent members are not checked, but the signature always is."""
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -93,9 +115,10 @@ class JwtAuth(Model):
     sources: Sources = ("header",)
     roles: Names = ()  #: the caller needs one of them
     scopes: Names = ()  #: the caller needs all of them
+    methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}
 
 
-class ApiKeyAuth(Model):
+class ApiKeyAuth(Conditional):
     """A key that ``hms-bridge key new`` made; only its hash is kept."""
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -105,9 +128,10 @@ class ApiKeyAuth(Model):
     sources: Sources = ("header",)
     roles: Names = ()
     scopes: Names = ()
+    methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}
 
 
-class OAuth2Auth(Model):
+class OAuth2Auth(Conditional):
     """Token introspection (RFC 7662)."""
 
     type: Literal["oauth2"]
@@ -115,13 +139,17 @@ class OAuth2Auth(Model):
     audience: str | Names = ()
     roles: Names = ()
     scopes: Names = ()
+    methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}
 
 
-class MtlsAuth(Model):
+class MtlsAuth(Conditional):
     """A client certificate."""
 
     type: Literal["mtls"]
     subjects: Names = ()
+    roles: Names = ()
+    scopes: Names = ()
+    methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}
 
 
 OneAuth = Annotated[NoAuth | JwtAuth | ApiKeyAuth | OAuth2Auth | MtlsAuth, Field(discriminator="type")]

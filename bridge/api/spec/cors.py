@@ -15,15 +15,13 @@ from pydantic import (
     field_validator,
 )
 
-from bridge.api.spec.scalars import Model, Seconds
+from bridge.api.spec.scalars import Method, Model, Seconds
 from bridge.http.origin import ANY, NULL, OriginPattern, origin_pattern
 from bridge.http.token import is_token
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MAX_ORIGINS = 1000
 MAX_FIELDS = 100
-
-Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def _tuple(value: object) -> object:

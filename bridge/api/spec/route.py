@@ -6,11 +6,11 @@ A transformer's own options stay raw here (`Transform.options`), since only the 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from bridge.api.spec.auth import Auth
+from bridge.api.spec.auth import AnyAuth, Auth
 from bridge.api.spec.compress import Compress
 from bridge.api.spec.connection import ConnectionSpec
 from bridge.api.spec.cookies import CookieMode
@@ -21,14 +21,13 @@ from bridge.api.spec.ip import IpRules
 from bridge.api.spec.lifecycle import Deprecated, Description, Sunset, SunsetSpec, Tags, check_order
 from bridge.api.spec.limits import Cache, RateLimit, Stream
 from bridge.api.spec.retry import RetrySpec
-from bridge.api.spec.scalars import Model, Seconds, Size
+from bridge.api.spec.scalars import Method, Model, Seconds, Size
 from bridge.api.spec.transform import Transform
 from bridge.api.spec.upstream import Upstream
 from bridge.api.spec.upstream_auth import UpstreamAuth
 from bridge.http.template import check_template, decoded
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def _public_host(host: str) -> str:
@@ -94,6 +93,16 @@ class RouteSpec(Model):
         if methods is not None and len(set(methods)) < len(methods):
             raise ValueError("a method stands in it twice")
         return methods
+
+    @field_validator("auth")
+    @classmethod
+    def _published_methods(cls, auth: Auth, info: ValidationInfo) -> Auth:
+        methods: tuple[Method, ...] | None = info.data.get("methods")
+        if methods is not None:
+            kinds = auth.any if isinstance(auth, AnyAuth) else (auth,)
+            for other in sorted({name for kind in kinds for name in getattr(kind, "methods", ())} - {*methods}):
+                raise ValueError(f"its methods name {other}, which the route does not publish")
+        return auth
 
     @field_validator("sunset")
     @classmethod

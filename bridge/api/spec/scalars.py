@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -61,6 +61,10 @@ def check_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise ValueError(f"{name!r} can't be a host's name")
     return name
+
+
+#: The methods of HTTP that routes publish (RFC 9110, section 9.3; RFC 5789).
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class Model(BaseModel):

@@ -161,7 +161,7 @@ class ApiKeyAuthenticator:
 
     def __init__(self, auth: ApiKeyAuth, keys: KeyStore, internal: Networks) -> None:
         self._verifier = ApiKeyVerifier(auth, keys)
-        self._needs = Needs(auth.roles, auth.scopes, bearer=False)
+        self._needs = Needs(auth.roles, auth.scopes, auth.methods, bearer=False)
         self._internal = internal
         self.consumes = frozenset({self._verifier.header})
         self._sources = checked(auth.sources)
@@ -178,12 +178,12 @@ class ApiKeyAuthenticator:
     def known(self, call: Call) -> Identity:
         key = self._verifier.verify(call)
         identity = identity_of(key, bool(self._internal) and within(call.peer, self._internal))
-        self._needs.judge(identity)
+        self._needs.judge(identity, call.method)
         return identity
 
-    def openapi_scheme(self) -> Security:
+    def openapi_scheme(self, method: str = "") -> Security:
         header = self._verifier.field
         standard = header.lower() == "x-api-key"
         name = "apiKey" if standard else "apiKey_" + re.sub(r"[^A-Za-z0-9._-]", "_", header.lower())
         scheme = {"type": "apiKey", "in": "header", "name": header, "description": "A key that this gateway gave out."}
-        return security_of(name, scheme, self._sources, [*self._needs.roles, *self._needs.scopes])
+        return security_of(name, scheme, self._sources, self._needs.listed(method))

@@ -38,7 +38,7 @@ class JwtAuthenticator:
         self._sources = checked(auth.sources)
         self.accepts = f"a bearer token in {listed('the Authorization header', auth.sources)}"
         self._audiences = frozenset([auth.audience] if isinstance(auth.audience, str) else auth.audience) - {""}
-        self._needs = Needs(auth.roles, auth.scopes, bearer=True)
+        self._needs = Needs(auth.roles, auth.scopes, auth.methods, bearer=True)
         self._verifier = trust.verifier
         self._internal = internal
         self._keeps_token = keeps_token
@@ -63,7 +63,7 @@ class JwtAuthenticator:
             refuse("The token comes from another issuer than this route takes.")
         if self._audiences and self._audiences.isdisjoint(verified.audiences):
             refuse("The token was made for another audience (aud).")
-        self._needs.judge(verified.identity)
+        self._needs.judge(verified.identity, call.method)
         inside = bool(self._internal) and within(call.peer, self._internal)
         identity = verified.inside if inside else verified.identity
         if not identity.key:
@@ -85,11 +85,11 @@ class JwtAuthenticator:
             refuse("The bearer token is malformed.")
         return token
 
-    def openapi_scheme(self) -> Security:
+    def openapi_scheme(self, method: str = "") -> Security:
         scheme = {
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
             "description": "A JSON Web Token of an issuer that this gateway trusts.",
         }
-        return security_of("bearerJWT", scheme, self._sources, [*self._needs.roles, *self._needs.scopes])
+        return security_of("bearerJWT", scheme, self._sources, self._needs.listed(method))

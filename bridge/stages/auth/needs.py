@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from bridge.api.call import Identity
+from bridge.api.spec.auth import MethodNeeds
+from bridge.api.stream import WEBSOCKET
 from bridge.errors import Forbidden
 from bridge.stages.auth.jwt import REALM
 
@@ -16,10 +19,18 @@ _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 class Needs:
     """A route's conditions for an authenticated caller: one of `roles`, all of `scopes`.
 
+    :param methods: what calls with one method need in addition; HEAD is judged as GET.
     :param bearer: refusals carry the challenge of RFC 6750, section 3.1, which only tokens have.
     """
 
-    def __init__(self, roles: Iterable[str], scopes: Iterable[str], *, bearer: bool) -> None:
+    def __init__(
+        self,
+        roles: Iterable[str],
+        scopes: Iterable[str],
+        methods: Mapping[Any, MethodNeeds] | None = None,
+        *,
+        bearer: bool,
+    ) -> None:
         self.roles = tuple(roles)
         self.scopes = tuple(scopes)
         self._roles = frozenset(self.roles)
@@ -28,9 +39,26 @@ class Needs:
         if self.scopes and all(map(_SCOPE.fullmatch, self.scopes)):
             challenge += f', scope="{" ".join(self.scopes)}"'
         self._headers = [("www-authenticate", challenge)] if bearer else []
+        self._methods = {name: Needs(more.roles, more.scopes, bearer=bearer) for name, more in (methods or {}).items()}
+        for alias, name in (("HEAD", "GET"), (WEBSOCKET, "GET")):
+            if name in self._methods:
+                self._methods.setdefault(alias, self._methods[name])
 
-    def judge(self, identity: Identity) -> None:
+    def listed(self, method: str) -> list[str]:
+        """The roles and scopes that calls with `method` need, without repetitions."""
+        more = self._methods.get(method)
+        names = [*self.roles, *self.scopes, *(more.listed("") if more else ())]
+        return list(dict.fromkeys(names))
+
+    def judge(self, identity: Identity, method: str = "") -> None:
         """:raises Forbidden: a role or scope is missing; `detail` names it."""
+        self._judge(identity)
+        if self._methods:
+            more = self._methods.get(method)
+            if more is not None:
+                more.judge(identity)
+
+    def _judge(self, identity: Identity) -> None:
         if self._roles and self._roles.isdisjoint(identity.roles):
             which = f"the role {self.roles[0]}" if len(self.roles) == 1 else f"one of the roles {', '.join(self.roles)}"
             raise Forbidden(f"This needs {which}.", headers=self._headers)

@@ -61,8 +61,8 @@ class AnyAuthenticator:
             f"This route takes {accepted}.", headers=[("www-authenticate", challenge) for challenge in challenges]
         )
 
-    def openapi_scheme(self) -> Security:
-        parts = [kind.openapi_scheme() for kind in self._kinds]
+    def openapi_scheme(self, method: str = "") -> Security:
+        parts = [kind.openapi_scheme(method) for kind in self._kinds]
         schemes = {name: scheme for part in parts for name, scheme in part.schemes.items()}
         requirements = [requirement for part in parts for requirement in part.requirements]
         # OpenAPI 3.1: an empty requirement beside others makes security optional.

@@ -53,6 +53,24 @@ def test_each_kind_of_credentials_is_named(publish: Any, document: Any, auth: An
     assert entry_of(document(publish(auth=auth)))["description"] == f"**Access:** {text}"
 
 
+def test_what_one_method_needs_is_told_at_that_method(publish: Any, document: Any) -> None:
+    auth = {
+        "type": "JWT",
+        "roles": ["reader", "clerk"],
+        "methods": {"PUT": {"roles": ["clerk"], "scopes": ["w"]}, "GET": {"roles": ["reader", "clerk"]}},
+    }
+    paths = document(publish(auth=auth, method="*", methods=["GET", "PUT", "POST"]))["paths"]["/v1/vat/{countryCode}"]
+    texts = {method: paths[method]["description"].partition(" with ")[2] for method in ("get", "put", "post")}
+    assert texts == {
+        "get": "the role `reader` or `clerk`.",
+        "put": "the role `reader` or `clerk` and the role `clerk` and the scope `w`.",
+        "post": "the role `reader` or `clerk`.",
+    }
+    assert paths["put"]["x-bridge"]["access"] == [
+        {"type": "JWT", "roles": ["reader", "clerk"], "method_roles": ["clerk"], "scopes": ["w"]}
+    ]
+
+
 def test_an_open_operation_asks_for_nothing(publish: Any, document: Any) -> None:
     entry = entry_of(document(publish(auth="none")))
     assert "description" not in entry

@@ -68,6 +68,52 @@ async def test_callers_from_internal_networks(build: Any, token: Any, peer: Any,
         assert (await build(auth, INSIDE)(Call(headers=headers, peer=peer))).internal is inside
 
 
+BY_METHOD = {"roles": ["clerk", "reader"], "methods": {"GET": {"scopes": ["r"]}, "POST": {"roles": ["clerk"]}}}
+
+
+@pytest.mark.parametrize(
+    ("method", "roles", "scope", "missing"),
+    [
+        ("GET", ["reader"], "r", None),
+        ("GET", ["reader"], "w", "the scope r"),
+        ("HEAD", ["reader"], "", "the scope r"),
+        ("WEBSOCKET", ["reader"], "", "the scope r"),
+        ("GET", ["other"], "r", "one of the roles clerk, reader"),
+        ("POST", ["reader"], "", "the role clerk"),
+        ("POST", ["clerk"], "", None),
+        ("DELETE", ["reader"], "", None),
+        ("DELETE", ["other"], "", "one of the roles clerk, reader"),
+    ],
+)
+async def test_methods_have_conditions_of_their_own(
+    build: Any, token: Any, method: str, roles: Any, scope: str, missing: str | None
+) -> None:
+    authenticate = build({"type": "JWT", **BY_METHOD})
+    call = Call(method, headers=[token(roles=roles, scope=scope)])
+    if missing is None:
+        assert (await authenticate(call)).roles == frozenset(roles)
+        assert authenticate.known(call) is not None
+        return
+    with pytest.raises(Forbidden, match=missing):
+        await authenticate(call)
+    with pytest.raises(Forbidden, match=missing):  # the signature is known now
+        authenticate.known(call)
+
+
+async def test_conditions_by_method_of_api_keys(build: Any) -> None:
+    authenticate = build({"any": [{"type": "api_key", "methods": {"POST": {"roles": ["admin"]}}}]})
+    assert (await authenticate(Call(headers=[("x-api-key", TEXT)]))).subject == "payroll"
+    with pytest.raises(Forbidden, match="the role admin"):
+        await authenticate(Call("POST", headers=[("x-api-key", TEXT)]))
+
+
+def test_blocks_with_conditions_by_method_can_share_an_authenticator() -> None:
+    one, same = (SPEC.validate_python({"type": "JWT", **BY_METHOD}) for _ in range(2))
+    other = SPEC.validate_python({"type": "JWT", "roles": ["clerk", "reader"]})
+    assert {one: "one"}.get(same) == "one"
+    assert {one: "one"}.get(other) is None
+
+
 @pytest.mark.parametrize("kind", ["oauth2", "mtls"])
 def test_kinds_that_are_not_offered(build: Any, kind: Any) -> None:
     for auth in ({"type": kind}, {"any": [{"type": "JWT"}, {"type": kind}]}):
