@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route, Router
+from starlette.routing import Mount, Router
 from starlette.types import Receive, Scope, Send
 
 from bridge.admin import portal
@@ -36,7 +36,6 @@ from bridge.admin.signing_keys import SigningKeysPage
 from bridge.api.downstream import ServerRequest
 from bridge.api.problem import problem
 from bridge.api.record import Record
-from bridge.api.spec.auth import JwtAuth
 from bridge.api.stream import WEBSOCKET
 from bridge.catalog.binds import enough_threads
 from bridge.config.owner import owner_hint
@@ -48,10 +47,9 @@ from bridge.observe.failures import Failures
 from bridge.observe.metrics import Metrics
 from bridge.payload.json_text import give_memory
 from bridge.runtime import Runtime
-from bridge.stages.auth.auth import build_authenticator
+from bridge.stages.auth.auth import build_admin_authenticator, build_authenticator
 
 VERSION = version_of("hms-bridge")
-PUBLISHER = "api_publisher"
 
 log = logging.getLogger("bridge")
 
@@ -67,10 +65,10 @@ def build(settings: Settings) -> Bridge:
     metrics = Metrics(runtime.mesh.ejections, runtime.credentials.counts, runtime.files.states)
     access = open_log(settings, metrics, Failures())
     gateway = Gateway(settings, access, runtime.fronts.unmatched)
-    publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), runtime.trust, runtime.registry)
+    caller = build_admin_authenticator(runtime.trust)
     reader = build_authenticator(READERS_AUTH, runtime.trust, runtime.registry)
     info, servers = api_info(settings, VERSION), api_servers(settings)
-    admin = Admin(runtime.registry, publisher, metrics, info, lambda: bool(app.state.ready), servers)
+    admin = Admin(runtime.registry, caller, metrics, info, lambda: bool(app.state.ready), servers)
     pages = [*admin.routes(), *SigningKeysPage(runtime.credentials.keys).routes(), *portal.routes()]
 
     @contextlib.asynccontextmanager
@@ -97,7 +95,7 @@ def build(settings: Settings) -> Bridge:
         Gateway(settings, access),
         lifespan=lifespan,
         routes=[
-            Route("/register", admin.register, methods=["POST"]),
+            admin.registration(),
             Mount("/-", app=Router(pages, redirect_slashes=False)),
         ],
         middleware=[

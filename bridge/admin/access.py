@@ -17,6 +17,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from bridge.admin.permissions import READ, Permission
 from bridge.api.authenticator import Authenticator
 from bridge.api.call import Call, Identity
 from bridge.api.record import Record
@@ -27,10 +28,9 @@ from bridge.errors import Forbidden, NotFound
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 
-#: One of these roles reads the pages that are not public.
-READERS = ("api_publisher", "api_admin", "auditor")
-#: The same for a token and for an API key, which a scraper can hold for long and an operator can revoke.
-READERS_AUTH = AnyAuth(any=(JwtAuth(type="JWT", roles=READERS), ApiKeyAuth(type="api_key", roles=READERS)))
+#: Who reads the pages that are not public has a token, or an API key, which a scraper can hold for long and an operator
+#: can revoke.
+READERS_AUTH = AnyAuth(any=(JwtAuth(type="JWT"), ApiKeyAuth(type="api_key")))
 
 #: Set in the scope of a request that came by the admin listener.
 ADMIN_LISTENER = "bridge.admin_listener"
@@ -68,7 +68,7 @@ class Access:
             raise NotFound("The gateway has no such page.")
         if page not in _PAGES.values():
             return  # the admin API, which asks for its own token, files of the pages, and what does not exist
-        reader = await identified(request, self._authenticate)
+        reader = await identified(request, self._authenticate, READ)
         if page == "metrics" and reader.tenant:
             raise Forbidden("Metrics are of all tenants' routes; they need a token without a tenant.")
         request.scope[_READER] = reader
@@ -86,10 +86,11 @@ def reader_of(request: Request) -> Identity | None:
     return reader
 
 
-async def identified(request: Request, authenticate: Authenticator) -> Identity:
+async def identified(request: Request, authenticate: Authenticator, permission: Permission) -> Identity:
     """The caller of `request`, which its record then names.
 
-    :raises Unauthorized, Forbidden: as `authenticate`; or the caller's tenant has a name that no route can bear.
+    :raises Unauthorized, Forbidden: as `authenticate` and `permission`; or the caller's tenant has a name that no route
+        can bear.
     """
     call = Call(
         request.method,
@@ -98,6 +99,7 @@ async def identified(request: Request, authenticate: Authenticator) -> Identity:
         peer=request.client.host if request.client else "",
     )
     identity = await authenticate(call)
+    permission.judge(identity)
     if identity.tenant and not re.fullmatch(TENANT, identity.tenant):
         raise Forbidden("Your token's tenant has a name that no route can bear: letters, digits, '.', '_' and '-'.")
     record: Record = request.scope["bridge.record"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from bridge.api.spec.route import RouteSpec
 from bridge.config import yaml
@@ -77,12 +76,3 @@ async def read_body(request: Request) -> bytes:
     except ClientDisconnect:
         raise ClientDisconnected() from None
     return b"".join(chunks)
-
-
-def by_method(path: str, **handlers: Callable[[Request], Awaitable[Response]]) -> BaseRoute:
-    """One route for all methods of a path, so that a 405 names every one of them in ``Allow``."""
-
-    async def handle(request: Request) -> Response:
-        return await handlers["GET" if request.method == "HEAD" else request.method](request)
-
-    return Route(path, handle, methods=list(handlers))

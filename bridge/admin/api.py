@@ -1,8 +1,8 @@
 """The admin API: ``POST /register`` and everything below ``/-/`` that publishers and operators use.
 
-Writing and reading routes takes a bearer JWT whose roles hold ``api_publisher``; a publisher whose token names a tenant
-sees and changes that tenant's routes only. Who may read health, metrics and the OpenAPI document is decided in
-`bridge.admin.access`.
+Each call takes a bearer JWT with one of the roles that `bridge.admin.permissions` has for it; a caller whose token
+names a tenant sees and changes that tenant's routes only. Who may read health, metrics and the OpenAPI document is
+decided in `bridge.admin.access`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from bridge.admin.access import ADMIN_LISTENER, reader_of
-from bridge.admin.answers import YAML_TYPES, active, by_method, json_response, read_body, wants_yaml, yaml_response
+from bridge.admin.answers import YAML_TYPES, active, json_response, read_body, wants_yaml, yaml_response
 from bridge.admin.history import History
 from bridge.admin.openapi import PublishedOperation, draft_document, for_host, for_tenant
 from bridge.admin.openapi.access import methods_with_needs
@@ -77,15 +77,20 @@ class Admin:
         #: One document is made at a time: whoever asks for the same one meanwhile gets it too.
         self._drafting = asyncio.Lock()
 
+    def registration(self) -> BaseRoute:
+        """``/register``."""
+        return self._access.route("/register", POST=self.register)
+
     def routes(self) -> list[BaseRoute]:
         """What is mounted under ``/-``."""
+        route = self._access.route
         return [
-            by_method("/routes", GET=self.list_routes, POST=self.register),
-            by_method("/routes/check", POST=self.check),
-            by_method("/routes/{id:path}/check", POST=self.check),
-            by_method("/routes/{id:path}/openapi", GET=self.route_openapi),
+            route("/-/routes", GET=self.list_routes, POST=self.register),
+            route("/-/routes/check", POST=self.check),
+            route("/-/routes/{id:path}/check", POST=self.check),
+            route("/-/routes/{id:path}/openapi", GET=self.route_openapi),
             *self._history.routes(),
-            by_method("/routes/{id:path}", GET=self.show, PUT=self.replace, DELETE=self.delete),
+            route("/-/routes/{id:path}", GET=self.show, PUT=self.replace, DELETE=self.delete),
             Route("/health/live", self.live),
             Route("/health/ready", self.ready),
             Route("/metrics", self.metrics),
@@ -117,15 +122,13 @@ class Admin:
 
     # --- routes -------------------------------------------------------------------------------------------------
 
-    async def register(self, request: Request) -> Response:
-        who = await self._access.identity(request)
+    async def register(self, request: Request, who: Identity) -> Response:
         spec, document = await self._spec(request, who)
         bound = await self._registry.put(Source(0, "store", spec, document=document), who)
         location = f"{_prefix(request)}/-/routes/{bound.source.id}"
         return active(bound, await self._registry.warnings(bound), 201, location=location)
 
-    async def replace(self, request: Request) -> Response:
-        who = await self._access.identity(request)
+    async def replace(self, request: Request, who: Identity) -> Response:
         current = await self._access.own(request, who)
         route_id = registered(current)
         judge = self._access.judge(request, who)
@@ -135,8 +138,7 @@ class Admin:
         bound = await self._registry.put(source, who, judge)
         return active(bound, await self._registry.warnings(bound))
 
-    async def delete(self, request: Request) -> Response:
-        who = await self._access.identity(request)
+    async def delete(self, request: Request, who: Identity) -> Response:
         current = await self._access.own(request, who)
         route_id = registered(current)
         judge = self._access.judge(request, who)
@@ -144,8 +146,7 @@ class Admin:
         await self._registry.delete(route_id, who.subject, judge)
         return Response(status_code=204)
 
-    async def show(self, request: Request) -> Response:
-        who = await self._access.identity(request)
+    async def show(self, request: Request, who: Identity) -> Response:
         source = await self._access.own(request, who)
         conditions, etag = preconditions(request), f'"{source.etag}"'
         if not conditions.matches(source.etag):
@@ -159,16 +160,15 @@ class Admin:
             shown["line"] = (await asyncio.to_thread(source.document.lines)).line
         return json_response(shown, etag=etag, vary="accept")
 
-    async def route_openapi(self, request: Request) -> Response:
+    async def route_openapi(self, request: Request, who: Identity) -> Response:
         """The document of one live route, whichever host it answers at."""
-        source = await self._access.own(request, await self._access.identity(request))
+        source = await self._access.own(request, who)
         bound = self._registry.table.routes.get(source.id)
         if bound is None:
             raise Conflict("This route can't serve, so it publishes nothing; GET it to see why.")
         return json_response(await self._document(published([bound]), self._servers or _servers(request)))
 
-    async def list_routes(self, request: Request) -> Response:
-        who = await self._access.identity(request)
+    async def list_routes(self, request: Request, who: Identity) -> Response:
         live = self._registry.table.routes
         sources = [route.source for route in live.values()]
         sources += [broken.source for broken in self._registry.broken.values() if broken.source.id not in live]
@@ -182,9 +182,8 @@ class Admin:
             }
         )
 
-    async def check(self, request: Request) -> Response:
+    async def check(self, request: Request, who: Identity) -> Response:
         """A dry run of ``register``; of a change, where the path or ``?id=`` names the route that it would replace."""
-        who = await self._access.identity(request)
         id_text = _replaced(request)
         current = await self._access.own(request, who, id_text) if id_text else None
         if current is not None:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from bridge.admin.answers import active, by_method, json_response, read_body, wants_yaml, yaml_response
+from bridge.admin.answers import active, json_response, read_body, wants_yaml, yaml_response
 from bridge.admin.publisher import PublisherAccess, route_id_of
 from bridge.api.call import Identity
 from bridge.catalog.registry import Registry
@@ -31,19 +31,17 @@ class History:
     def routes(self) -> list[BaseRoute]:
         """What is mounted under ``/-``, before ``/routes/{id}``."""
         return [
-            by_method("/routes/deleted", GET=self.deleted),
-            by_method("/routes/{id:path}/history", GET=self.list_revisions),
-            by_method("/routes/{id:path}/history/{revision}", GET=self.show),
-            by_method("/routes/{id:path}/rollback", POST=self.roll_back),
+            self._access.route("/-/routes/deleted", GET=self.deleted),
+            self._access.route("/-/routes/{id:path}/history", GET=self.list_revisions),
+            self._access.route("/-/routes/{id:path}/history/{revision}", GET=self.show),
+            self._access.route("/-/routes/{id:path}/rollback", POST=self.roll_back),
         ]
 
-    async def list_revisions(self, request: Request) -> Response:
-        who = await self._access.identity(request)
+    async def list_revisions(self, request: Request, who: Identity) -> Response:
         route_id, revisions = await self._own(request, who)
         return json_response({"route_id": route_id, "revisions": [_listed(revision) for revision in revisions]})
 
-    async def show(self, request: Request) -> Response:
-        who = await self._access.identity(request)
+    async def show(self, request: Request, who: Identity) -> Response:
         route_id, revisions = await self._own(request, who)
         text = request.path_params["revision"]
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
@@ -54,13 +52,11 @@ class History:
             return await yaml_response(spec)
         return json_response(_listed(revision) | {"spec": spec_json(spec) if spec is not None else None})
 
-    async def deleted(self, request: Request) -> Response:
-        who = await self._access.identity(request)
+    async def deleted(self, request: Request, who: Identity) -> Response:
         gone = await self._registry.deleted(who.tenant or None)
         return json_response({"routes": [_gone(route) for route in gone]})
 
-    async def roll_back(self, request: Request) -> Response:
-        who = await self._access.identity(request)
+    async def roll_back(self, request: Request, who: Identity) -> Response:
         route_id, _ = await self._own(request, who)
         judge = self._access.judge(request, who)
         judge(await self._current(request, who))

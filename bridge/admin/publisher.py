@@ -1,12 +1,16 @@
-"""Who publishes, and which routes are theirs: asked by every handler of the admin API that reads or changes routes."""
+"""Who calls the admin API, what they may do there, and which routes are theirs."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from bridge.admin.access import identified
+from bridge.admin.permissions import PERMISSIONS
 from bridge.api.authenticator import Authenticator
 from bridge.api.call import Identity
 from bridge.catalog.registry import Registry, SourceJudge
@@ -14,20 +18,31 @@ from bridge.errors import Conflict, Forbidden, StoreError
 from bridge.gateway.table import RouteId, Source
 from bridge.http.preconditions import Preconditions
 
+#: Answers a request of somebody who may make it.
+Handler = Callable[[Request, Identity], Awaitable[Response]]
+
 
 class PublisherAccess:
-    """:param authenticate: judges the token and asks for the role of publishers."""
+    """:param authenticate: judges the token."""
 
     def __init__(self, registry: Registry, authenticate: Authenticator) -> None:
         self._registry = registry
         self._authenticate = authenticate
 
-    async def identity(self, request: Request) -> Identity:
-        """The publisher that sent `request`.
+    def route(self, path: str, **handlers: Handler) -> BaseRoute:
+        """One route for all methods of a path, so that a 405 names every one of them in ``Allow``. A handler is called
+        with a caller who has a role that `PERMISSIONS` asks for.
 
-        :raises Unauthorized, Forbidden: it is none.
+        :param path: the whole one; what stands below ``/-`` is mounted there.
         """
-        return await identified(request, self._authenticate)
+        permissions = {method: PERMISSIONS[path][method] for method in handlers}
+
+        async def handle(request: Request) -> Response:
+            method = "GET" if request.method == "HEAD" else request.method
+            who = await identified(request, self._authenticate, permissions[method])
+            return await handlers[method](request, who)
+
+        return Route(path.removeprefix("/-"), handle, methods=list(handlers))
 
     @staticmethod
     def allow(who: Identity, tenant: str | None) -> None:
