@@ -34,13 +34,22 @@ from bridge.admin.openapi import api_info, api_servers
 from bridge.admin.recorder import Recorder
 from bridge.admin.signing_keys import SigningKeysPage
 from bridge.api.downstream import ServerRequest
-from bridge.api.problem import problem
+from bridge.api.problem import problem, slug_of
 from bridge.api.record import Record
 from bridge.api.stream import WEBSOCKET
 from bridge.catalog.binds import enough_threads
 from bridge.config.owner import owner_hint
 from bridge.config.settings import Settings
-from bridge.errors import BridgeError, ClientError, MethodNotAllowed, NotFound, SettingsError, StoreError
+from bridge.errors import (
+    BridgeError,
+    ClientError,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    SettingsError,
+    StoreError,
+    Unauthorized,
+)
 from bridge.gateway.answer import Gateway
 from bridge.observe.access import AccessLog
 from bridge.observe.failures import Failures
@@ -194,6 +203,9 @@ async def _stop(task: asyncio.Task[None]) -> None:
 
 async def _problem(request: Request, error: Exception) -> Response:
     record: Record = request.scope["bridge.record"]
+    record.problem = slug_of(error)
+    if isinstance(error, Unauthorized | Forbidden):
+        record.cause = error.cause or error.detail
     if isinstance(error, StoreError):
         # The operator's to correct, and not a defect: one line, without a traceback.
         log.error("trace %s: %s", record.trace_id, error.cause, extra={"trace_id": record.trace_id})

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from bridge.api.problem import problem
+from bridge.api.problem import problem, slug_of
 from bridge.api.record import Record
 from bridge.config.settings import Networks
 from bridge.gateway.shutdown import uncancelled
@@ -69,7 +69,7 @@ class Recorder:
                 record.cause = "cancelled"  # its response has begun
                 raise
             error = uncancelled(failure, disconnected=False)
-            record.cause = f"{type(error).__name__}: {error}"
+            record.cause, record.problem = f"{type(error).__name__}: {error}", slug_of(error)
             reply = problem(error, record.trace_id)
             if not record.status:
                 fields = [*reply.headers, ("content-length", str(len(reply.content)))]

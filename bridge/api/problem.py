@@ -35,6 +35,14 @@ def problem(error: BaseException, trace_id: str) -> Reply:
     return _render(error.slug, error.title, error.status, detail, trace_id, error.members, error.headers)
 
 
+def slug_of(error: BaseException) -> str:
+    """The end of the ``type`` of the problem that `error` becomes."""
+    if isinstance(error, SetupError):
+        return (Conflict if isinstance(error, ConflictError) else InvalidSpec).slug
+    is_meant = isinstance(error, RequestError) and 400 <= error.status <= 599
+    return error.slug if isinstance(error, RequestError) and is_meant else RequestError.slug
+
+
 def _of_setup(error: SetupError, trace_id: str) -> Reply:
     """A wrong spec: every fault with a JSON pointer into the spec, and its line where known."""
     errors = [

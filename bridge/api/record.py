@@ -10,6 +10,7 @@ class Record:
     """One request, filled in while it is handled. Times are seconds, sizes bytes; status 0: there was no status.
 
     :ivar close_code: of a relayed WebSocket (RFC 6455, section 7.4); 0: it was none.
+    :ivar problem: the end of the ``type`` of the problem that the gateway answered with; ``""``: it was none.
     :ivar client_failed: the call failed by what the client sent or did not send. In protocols that put a status of
         their own into the response, that of HTTP does not say so.
     :ivar gateway_failed: the gateway could not handle the call or ended before it: no failure of its service.
@@ -39,6 +40,7 @@ class Record:
     close_code: int = 0
     cache: str = ""
     cause: str = ""
+    problem: str = ""
     client_failed: bool = False
     gateway_failed: bool = False
     warnings: tuple[str, ...] = ()

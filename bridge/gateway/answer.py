@@ -10,6 +10,7 @@ from bridge.api.body import StreamedBody
 from bridge.api.call import Call, Reply
 from bridge.api.downstream import ServerRequest
 from bridge.api.exchange import Exchange
+from bridge.api.problem import slug_of
 from bridge.api.record import Record
 from bridge.api.stream import WEBSOCKET
 from bridge.config.settings import Networks, Settings
@@ -74,7 +75,7 @@ class Gateway:
                 if endpoint is not None:
                     conceal(error, endpoint, exchange)
                 record.cause, record.gateway_failed = _cause(error), is_gateways(error)
-                record.client_failed = isinstance(error, ClientError)
+                record.client_failed, record.problem = isinstance(error, ClientError), slug_of(error)
                 codec = self._unmatched if endpoint is None else endpoint.codec
                 unsent, reply = reply, refused(exchange, error, codec)
                 fields = response_fields(exchange, reply)

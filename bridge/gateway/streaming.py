@@ -17,7 +17,7 @@ import orjson
 from bridge.api.call import GrpcReply, Reply, Trailers
 from bridge.api.downstream import Downstream
 from bridge.api.exchange import Exchange
-from bridge.api.problem import problem
+from bridge.api.problem import problem, slug_of
 from bridge.api.spec.limits import Stream
 from bridge.api.stream import StreamTranslation, UpstreamStream
 from bridge.errors import BadReply, ClientDisconnected, ClientError, Timeout, TooLarge, UpstreamError, is_gateways
@@ -259,7 +259,7 @@ class StreamRelay:
         if error is not None:
             self._conceal(error)
             reply = problem(error, self._record.trace_id)
-            self._record.cause = getattr(error, "cause", "") or str(error)
+            self._record.cause, self._record.problem = getattr(error, "cause", "") or str(error), slug_of(error)
             last = self._translation.fail(orjson.loads(reply.content))
             if not last:  # the format can't express it
                 self._connection.cut(now=False)

@@ -70,6 +70,8 @@ def line_of(record: Record) -> bytes:
     members["ms_translation"] = round(record.translated * 1000, 3)
     if record.cache:
         members["cache"] = record.cache
+    if record.problem:
+        members["problem"] = record.problem
     if record.cause:
         members["cause"] = masked_text(record.cause)
     if record.warnings:
