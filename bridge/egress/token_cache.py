@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 
 from bridge.egress.token_endpoint import Token, TokenRequestError
 from bridge.errors import RequestError, UpstreamAuthFailed
+from bridge.transport.backoff import Backoff
 
 RENEW = 0.2  #: of a token's life, at its end, in which it is renewed; at most `RENEW_SECONDS`
 RENEW_SECONDS = 60.0
@@ -38,22 +39,20 @@ class TokenEndpoint:
     """
 
     def __init__(self, name: str, count: Callable[[str], None], clock: Callable[[], float]) -> None:
-        self.name, self._count, self._clock = name, count, clock
-        self._failures = 0
-        self._retry_at = 0.0
+        self.name, self._count = name, count
+        self.backoff = Backoff(clock, FIRST_WAIT, LONGEST_WAIT)
         self._last: TokenRequestError | None = None
-        self._trying = 0
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     @property
     def open(self) -> bool:
-        """Whether it may be asked. After a failure, one request at a time finds out whether it works again."""
-        return not self._failures or (self._clock() >= self._retry_at and not self._trying)
+        """Whether it may be asked."""
+        return self.backoff.open
 
     def error(self) -> UpstreamAuthFailed:
         """The error of calls that have no token because of the last failure."""
         failure = self._last or TokenRequestError("it was not asked")
-        return auth_failed(self.name, failure, max(1, math.ceil(self._retry_at - self._clock())))
+        return auth_failed(self.name, failure, self.backoff.retry_after)
 
     async def ask(self, fetch: Callable[[], Awaitable[Token]], refuses: Callable[[str], bool]) -> Token:
         """A token.
@@ -64,9 +63,9 @@ class TokenEndpoint:
         async with self._turns:
             if not self.open:
                 raise self.error()
-            self._trying += 1
             try:
-                token = await fetch()
+                with self.backoff.trying():
+                    token = await fetch()
             except TokenRequestError as error:
                 if refuses(error.code):
                     self._worked("refused")
@@ -77,25 +76,21 @@ class TokenEndpoint:
                 log.exception("the token endpoint %s", self.name)
                 self._failed(TokenRequestError(f"the request failed: {type(error).__name__}"))
                 raise self.error() from None
-            finally:
-                self._trying -= 1
             self._worked("ok")
             return token
 
     def _worked(self, outcome: str) -> None:
         self._count(outcome)
-        if self._failures:
+        if self.backoff.worked():
             log.info("the token endpoint %s works again", self.name)
-        self._failures, self._last = 0, None
+        self._last = None
 
     def _failed(self, error: TokenRequestError) -> None:
         self._count("failed")
-        now = self._clock()
-        if self._failures and now < self._retry_at:
-            return  # it was under way when another one failed
-        wait = min(FIRST_WAIT * 2.0 ** min(self._failures, 10), LONGEST_WAIT)
-        self._failures += 1
-        self._retry_at, self._last = now + wait, error
+        wait = self.backoff.failed()
+        if wait is None:
+            return
+        self._last = error
         log.warning("the token endpoint %s: %s; it is asked again after %g s", self.name, error, wait)
 
 

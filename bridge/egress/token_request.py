@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import secrets
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote_plus
-
-import jwt
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from bridge.api.grants import granted, needed_grant
 from bridge.api.spec.upstream import Upstream
@@ -24,14 +15,9 @@ from bridge.api.spec.upstream_tokens import TokenRequestSpec
 from bridge.api.values import Secret, is_origin, read_origin
 from bridge.egress.token_endpoint import Form, TokenRequestError
 from bridge.errors import BindError, Fault, KeyPath
+from bridge.transport.client_auth import ClientAuthentication, Text
 
 PATH: KeyPath = ("upstream_auth",)
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  #: RFC 7523, section 2.2
-ASSERTION_LIFE = 60  #: seconds
-
-_CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
-
-Text = Callable[[], str]
 
 
 @contextmanager
@@ -59,15 +45,7 @@ class TokenRequest:
     """
 
     def __init__(self, spec: TokenRequestSpec, home: Path) -> None:
-        self._url, self._kind = spec.token_url or "", spec.client_auth
-        self._id = _text(spec.client_id, (*PATH, "client_id"), home)
-        self._secret = _text(spec.client_secret, (*PATH, "client_secret"), home)
-        self._key = _text(spec.client_key, (*PATH, "client_key"), home)
-        if self._key is not None:
-            try:
-                _signing_key(self._key())
-            except ValueError as error:
-                raise BindError(Fault(str(error), (*PATH, "client_key"))) from None
+        self._client = _client(spec, home)
         self._parameters: list[tuple[str, Text]] = []
         for name, value in spec.parameters.items():
             text = _text(value, (*PATH, "parameters", name), home)
@@ -86,42 +64,26 @@ class TokenRequest:
         :raises TokenRequestError: the client's key can't be used any more.
         """
         form = [*own, *self._fixed, *((name, text()) for name, text in self._parameters)]
-        headers: dict[str, str] = {}
-        if self._id is None:
-            return form, headers
-        client = self._id()
-        if self._key is not None:
-            form += [
-                ("client_id", client),
-                ("client_assertion_type", ASSERTION_TYPE),
-                ("client_assertion", self._assertion(client, self._key())),
-            ]
-        elif self._secret is not None and self._kind == "basic":
-            # Section 2.3.1: both are form-encoded first, so that a colon in the id is none.
-            pair = f"{quote_plus(client)}:{quote_plus(self._secret())}"
-            headers["authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        else:
-            form.append(("client_id", client))
-            if self._secret is not None:
-                form.append(("client_secret", self._secret()))
-        return form, headers
-
-    def _assertion(self, client: str, pem: str) -> str:
-        """RFC 7523, section 3."""
+        if self._client is None:
+            return form, {}
         try:
-            key, algorithm = _signing_key(pem)
+            parameters, headers = self._client.compose()
         except ValueError as error:
             raise TokenRequestError(f"the client's key can't be used: {error}") from None
-        now = int(time.time())
-        claims: dict[str, Any] = {
-            "iss": client,
-            "sub": client,
-            "aud": self._url,
-            "iat": now,
-            "exp": now + ASSERTION_LIFE,
-            "jti": secrets.token_urlsafe(12),
-        }
-        return jwt.encode(claims, key, algorithm=algorithm)
+        return [*form, *parameters], headers
+
+
+def _client(spec: TokenRequestSpec, home: Path) -> ClientAuthentication | None:
+    """:raises bridge.api.BindError: a value can't be used or may not be sent to the endpoint."""
+    client = _text(spec.client_id, (*PATH, "client_id"), home)
+    secret = _text(spec.client_secret, (*PATH, "client_secret"), home)
+    key = _text(spec.client_key, (*PATH, "client_key"), home)
+    if client is None:
+        return None
+    try:
+        return ClientAuthentication(spec.client_auth, client, secret=secret, key=key, audience=spec.token_url or "")
+    except ValueError as error:
+        raise BindError(Fault(str(error), (*PATH, "client_key"))) from None
 
 
 def _text(value: Any, path: KeyPath, home: Path) -> Text | None:
@@ -150,24 +112,6 @@ def secret_text(value: Any, path: KeyPath, home: Path) -> Text:
     text = _text(value, path, home)
     assert text is not None
     return text
-
-
-def _signing_key(pem: str) -> tuple[Any, str]:
-    """A private key and the algorithm that it signs by.
-
-    :raises ValueError: it is none that can be used; the message doesn't quote it.
-    """
-    try:
-        key = load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError("it holds no private key in PEM form without a password") from None
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048:
-        return key, "RS256"
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return key, "EdDSA"
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _CURVES:
-        return key, _CURVES[key.curve.name]
-    raise ValueError("it takes a key of RSA (2048 bits or more), P-256, P-384, P-521 or Ed25519")
 
 
 def key_of(spec: TokenRequestSpec) -> str:

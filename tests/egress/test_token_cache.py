@@ -117,7 +117,7 @@ async def test_one_try_in_each_back_off() -> None:
         assert all(isinstance(each, UpstreamAuthFailed) and each.status == 502 for each in results)
         assert len({id(each) for each in results}) == 100
         assert fake.asked == before + 1
-        waits.append(fake.endpoint._retry_at - fake.now)
+        waits.append(fake.endpoint.backoff.retry_at - fake.now)
         fake.now += waits[-1] - 0.01
         with pytest.raises(UpstreamAuthFailed):
             await fake.text()
@@ -157,7 +157,7 @@ async def test_requests_under_way_are_bounded_and_count_as_one_failure() -> None
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(each, UpstreamAuthFailed) for each in results)
     assert fake.asked == AT_ONCE
-    assert fake.endpoint._retry_at == pytest.approx(fake.now + FIRST_WAIT)
+    assert fake.endpoint.backoff.retry_at == pytest.approx(fake.now + FIRST_WAIT)
 
 
 async def test_a_refusal_is_one_callers() -> None:
