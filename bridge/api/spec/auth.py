@@ -132,11 +132,14 @@ class ApiKeyAuth(Conditional):
 
 
 class OAuth2Auth(Conditional):
-    """Token introspection (RFC 7662)."""
+    """A bearer token about which its issuer is asked (RFC 7662)."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     type: Literal["oauth2"]
-    issuer: str = ""
+    issuer: str = ""  #: absent: the only one in issuers.yml that can be asked
     audience: str | Names = ()
+    sources: Sources = ("header",)
     roles: Names = ()
     scopes: Names = ()
     methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}
@@ -152,6 +155,9 @@ class MtlsAuth(Conditional):
     methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}
 
 
+#: The kinds whose credentials may stand elsewhere than in a header field (``from``).
+Movable = JwtAuth | ApiKeyAuth | OAuth2Auth
+
 OneAuth = Annotated[NoAuth | JwtAuth | ApiKeyAuth | OAuth2Auth | MtlsAuth, Field(discriminator="type")]
 
 
@@ -166,14 +172,15 @@ class AnyAuth(Model):
         fields: dict[str, tuple[str, tuple[Source, ...]]] = {}
         taken: dict[Source, str] = {}
         for one in self.any:
-            if not isinstance(one, JwtAuth | ApiKeyAuth):
+            if not isinstance(one, Movable):
                 continue
             field = one.header.lower() if isinstance(one, ApiKeyAuth) else "authorization"
             kind, sources = fields.setdefault(field, (one.type, one.sources))
-            if kind != one.type and any(source != "header" for source in (*sources, *one.sources)):
+            if (kind == "api_key") != (one.type == "api_key") and {*sources, *one.sources} != {"header"}:
                 raise ValueError("with from, a token and a key can't share the Authorization header")
             if sources != one.sources:
-                raise ValueError(f"all entries of type {one.type} need the same from")
+                kinds = one.type if kind == one.type else f"{kind} and {one.type}"
+                raise ValueError(f"all entries of type {kinds} need the same from")
             for source in one.sources:
                 if not isinstance(source, str) and taken.setdefault(source, field) != field:
                     place = (

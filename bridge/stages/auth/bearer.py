@@ -1,9 +1,8 @@
-"""``JWT``: bearer tokens that issuers sign."""
+"""Bearer tokens, and of them ``JWT``: those that issuers sign."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 
 from bridge.api.authenticator import Security
@@ -22,42 +21,30 @@ from bridge.stages.auth.sources import checked, listed, security_of
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
-class JwtAuthenticator:
-    """``JWT``: a bearer token of a trusted issuer, in the Authorization header and nowhere else (RFC 6750, 2.1)."""
+class BearerAuthenticator:
+    """Bearer tokens in the Authorization header and nowhere else (RFC 6750, 2.1): what all kinds of them share, which
+    is how a token is read and what a route asks of it.
 
-    kind = "JWT"
+    :ivar kind: the spec's ``type``.
+    """
+
+    kind = ""
     consumes = frozenset({"authorization"})
     challenge = f'Bearer realm="{REALM}"'
 
-    def __init__(self, auth: spec.JwtAuth, trust: Trust, internal: Networks, *, keeps_token: bool = False) -> None:
-        if auth.issuer and not trust.trusts(auth.issuer):
-            raise BindError(
-                Fault(f"{auth.issuer} is not a trusted issuer; it needs an entry in issuers.yml", ("auth", "issuer"))
-            )
+    def __init__(self, auth: spec.JwtAuth | spec.OAuth2Auth, internal: Networks, *, keeps_token: bool) -> None:
         self._issuer = auth.issuer
         self._sources = checked(auth.sources)
         self.accepts = f"a bearer token in {listed('the Authorization header', auth.sources)}"
         self._audiences = frozenset([auth.audience] if isinstance(auth.audience, str) else auth.audience) - {""}
         self._needs = Needs(auth.roles, auth.scopes, auth.methods, bearer=True)
-        self._verifier = trust.verifier
         self._internal = internal
         self._keeps_token = keeps_token
 
     def present(self, call: Call) -> bool:
         return any(name == "authorization" and value[:7].lower() == "bearer " for name, value in call.headers)
 
-    def known(self, call: Call) -> Identity | None:
-        values = call.values("authorization")
-        if len(values) != 1 or not values[0].startswith("Bearer "):  # the usual spelling
-            return None
-        verified = self._verifier.known(values[0][7:])
-        return None if verified is None else self._judged(verified, call)
-
-    async def __call__(self, call: Call) -> Identity:
-        token = self._token(call.values("authorization"))
-        return self._judged(await self._verifier.verify(token), call)
-
-    def _judged(self, verified: Verified, call: Call) -> Identity:
+    def _judged(self, verified: Verified, call: Call, token: str) -> Identity:
         """:raises Forbidden, Unauthorized: the token is valid, but not for this route."""
         if self._issuer and verified.issuer.name != self._issuer:
             refuse("The token comes from another issuer than this route takes.")
@@ -68,10 +55,14 @@ class JwtAuthenticator:
         identity = verified.inside if inside else verified.identity
         if not identity.key:
             identity = replace(identity, key=address_key(call.peer))
-        return replace(identity, token=verified.token) if self._keeps_token else identity
+        return replace(identity, token=token) if self._keeps_token else identity
 
-    def _token(self, values: Sequence[str]) -> str:
-        """The token in the Authorization fields' `values`."""
+    def _token(self, call: Call) -> str:
+        """The call's token.
+
+        :raises Unauthorized: it has none, or more than one.
+        """
+        values = call.values("authorization")
         if len(values) != 1:
             if values:
                 refuse("The Authorization header was sent more than once.", "invalid_request")
@@ -84,6 +75,32 @@ class JwtAuthenticator:
         if not _B64TOKEN.fullmatch(token):
             refuse("The bearer token is malformed.")
         return token
+
+
+class JwtAuthenticator(BearerAuthenticator):
+    """``JWT``: a bearer token that a trusted issuer signed."""
+
+    kind = "JWT"
+
+    def __init__(self, auth: spec.JwtAuth, trust: Trust, internal: Networks, *, keeps_token: bool = False) -> None:
+        if auth.issuer and not trust.trusts(auth.issuer):
+            raise BindError(
+                Fault(f"{auth.issuer} is not a trusted issuer; it needs an entry in issuers.yml", ("auth", "issuer"))
+            )
+        super().__init__(auth, internal, keeps_token=keeps_token)
+        self._verifier = trust.verifier
+
+    def known(self, call: Call) -> Identity | None:
+        values = call.values("authorization")
+        if len(values) != 1 or not values[0].startswith("Bearer "):  # the usual spelling
+            return None
+        token = values[0][7:]
+        verified = self._verifier.known(token)
+        return None if verified is None else self._judged(verified, call, token)
+
+    async def __call__(self, call: Call) -> Identity:
+        token = self._token(call)
+        return self._judged(await self._verifier.verify(token), call, token)
 
     def openapi_scheme(self, method: str = "") -> Security:
         scheme = {

@@ -11,8 +11,9 @@ import binascii
 import time
 from base64 import urlsafe_b64decode
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
 from typing import Any, NoReturn
 
 import jwt
@@ -48,10 +49,9 @@ class TrustedIssuer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verified:
-    """A token with a valid signature, parsed once: times in Unix seconds, and its identity.
+    """A token that is known to be its issuer's, parsed once: times in Unix seconds, and its identity.
 
-    `inside` is the same identity with `Identity.internal` set, for callers from an internal network. `token` is its
-    text.
+    `inside` is the same identity with `Identity.internal` set, for callers from an internal network.
     """
 
     issuer: TrustedIssuer
@@ -61,7 +61,6 @@ class Verified:
     audiences: frozenset[str]
     identity: Identity
     inside: Identity
-    token: str = field(default="", repr=False)
 
 
 def refuse(reason: str, error: str = "invalid_token") -> NoReturn:
@@ -121,12 +120,11 @@ class TokenVerifier:
         return verified
 
     def _in_time(self, token: str, verified: Verified) -> None:
+        """As `check_times`; a token that has expired is forgotten."""
         now = self.clock()
-        if now >= verified.expires + LEEWAY:
+        if not verified.not_before - LEEWAY <= now < verified.expires + LEEWAY:
             self._known.pop(token, None)
-            refuse("The token has expired.")
-        if now < verified.not_before - LEEWAY:
-            refuse("The token is not valid yet.")
+            check_times(verified, now)
 
     async def _judge(self, token: str) -> Verified:
         header, claims = _open(token)
@@ -161,7 +159,15 @@ class TokenVerifier:
             signed = await _verified(token, issuer, kid, algorithm)
         if not signed:
             refuse("The signature of the token is not valid.")
-        return _read(claims, issuer, issuer.keys.version, self.clock(), token)
+        return read_claims(claims, issuer, self.clock(), version=issuer.keys.version)
+
+
+def check_times(verified: Verified, now: float) -> None:
+    """:raises Unauthorized: the token has expired, or is not valid yet."""
+    if now >= verified.expires + LEEWAY:
+        refuse("The token has expired.")
+    if now < verified.not_before - LEEWAY:
+        refuse("The token is not valid yet.")
 
 
 def _open(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -208,14 +214,30 @@ def _signed(token: str, material: Any, algorithm: str) -> bool:
     return True
 
 
-def _read(claims: Mapping[str, Any], issuer: TrustedIssuer, version: int, now: float, token: str) -> Verified:
+def read_claims(
+    claims: Mapping[str, Any],
+    issuer: TrustedIssuer,
+    now: float,
+    *,
+    version: int = 0,
+    subjects: Sequence[str] = ("sub", "client_id", "azp"),
+    lasting: bool = False,
+) -> Verified:
+    """What a token's claims say, whoever vouches for them: a signature, or the issuer's answer about the token.
+
+    :param now: Unix seconds.
+    :param version: of the issuer's keys.
+    :param subjects: the claims of which the first that there is names the caller.
+    :param lasting: whether a token without ``exp`` is accepted.
+    :raises Unauthorized: they can't be used.
+    """
     expires = _time(claims, "exp")
-    if expires is None:
+    if expires is None and not lasting:
         refuse("The token has no expiry (exp); tokens without one are not accepted.")
     issued = _time(claims, "iat")
     if issued is not None and issued > now + LEEWAY:
         refuse("The token says it was issued in the future (iat).")
-    subject = next((claims[name] for name in ("sub", "client_id", "azp") if claims.get(name)), "")
+    subject = next((claims[name] for name in subjects if claims.get(name)), "")
     audience = claims.get("aud", [])
     audiences = [audience] if isinstance(audience, str) else audience
     if not isinstance(subject, str) or not isinstance(audiences, list):
@@ -237,12 +259,11 @@ def _read(claims: Mapping[str, Any], issuer: TrustedIssuer, version: int, now: f
     return Verified(
         issuer=issuer,
         version=version,
-        expires=expires,
+        expires=inf if expires is None else expires,
         not_before=_time(claims, "nbf") or 0.0,
         audiences=frozenset(item for item in audiences if isinstance(item, str)),
         identity=Identity(**fields, internal="internal" in roles),
         inside=Identity(**fields, internal=True),
-        token=token,
     )
 
 

@@ -52,13 +52,6 @@ class Needs:
 
     def judge(self, identity: Identity, method: str = "") -> None:
         """:raises Forbidden: a role or scope is missing; `detail` names it."""
-        self._judge(identity)
-        if self._methods:
-            more = self._methods.get(method)
-            if more is not None:
-                more.judge(identity)
-
-    def _judge(self, identity: Identity) -> None:
         if self._roles and self._roles.isdisjoint(identity.roles):
             which = f"the role {self.roles[0]}" if len(self.roles) == 1 else f"one of the roles {', '.join(self.roles)}"
             raise Forbidden(f"This needs {which}.", headers=self._headers)
@@ -66,6 +59,10 @@ class Needs:
             missing = [scope for scope in self.scopes if scope not in identity.scopes]
             which = f"the scope {missing[0]}" if len(missing) == 1 else f"the scopes {', '.join(missing)}"
             raise Forbidden(f"This needs {which}.", headers=self._headers)
+        if self._methods:
+            more = self._methods.get(method)
+            if more is not None:
+                more.judge(identity)
 
 
 def require_role(identity: Identity, role: str) -> None:

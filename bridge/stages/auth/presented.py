@@ -43,12 +43,12 @@ _HEADER = ("header",)  # where credentials stand if a route says nothing
 def credential_places(auth: spec.Auth) -> tuple[CredentialPlaces, ...]:
     """The places of a route's credentials; none if all of them are header fields."""
     kinds = auth.any if isinstance(auth, spec.AnyAuth) else (auth,)
-    movable = [kind for kind in kinds if isinstance(kind, spec.JwtAuth | spec.ApiKeyAuth)]
+    movable = [kind for kind in kinds if isinstance(kind, spec.Movable)]
     if {kind.sources for kind in movable} <= {_HEADER}:
         return ()
     found: dict[str, CredentialPlaces] = {}
     for kind in movable:
-        field, prefix = ("authorization", "Bearer ") if kind.type == "JWT" else (kind.header.lower(), "")
+        field, prefix = (kind.header.lower(), "") if kind.type == "api_key" else ("authorization", "Bearer ")
         found[field] = CredentialPlaces(
             field,
             prefix,
