@@ -5,7 +5,9 @@
     tally-svc: 10.0.0.7                      # the port is the route's
     vat-svc:8080: [10.0.1.4:9001, "[fd00::7]:9001", legacy-host.internal:9001]
 
-The more specific key has precedence: ``name:port`` before ``name``. Loopback is allowed, since the operator wrote it.
+The more specific key has precedence: ``name:port`` before ``name``. Any address may stand in the file, loopback too,
+since the operator wrote it. Of a name, others decide where it leads: what `bridge.transport.reach.refusal` refuses is
+left out, and loopback is allowed for ``localhost`` alone (RFC 6761, section 6.3).
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from bridge.config.stamp import Stamp, stamp_of
 from bridge.config.yaml import read_document
 from bridge.errors import Fault, SettingsError, SetupError
 from bridge.http.client_address import is_address
+from bridge.transport.reach import refusal
 from bridge.wording import counted
 
 #: Host as written (an address without brackets, or a name), and its port; ``None`` takes the route's.
@@ -65,8 +68,10 @@ class StaticSource:
         if default is None and any(target_port is None for _, target_port in targets):
             return LookupResult((), TTL, cause=f"{self._file.name} gives {name} no port, and {port!r} is not a number")
         lists = await asyncio.gather(*(_resolve(host, target_port or default or 0) for host, target_port in targets))
-        addresses = tuple(dict.fromkeys(address for group in lists for address in group))
+        addresses = tuple(dict.fromkeys(address for group in lists for address in group or ()))
         if not addresses:
+            if None not in lists:
+                return LookupResult((), NAME_TTL, cause=f"{name} leads only to addresses that are refused")
             raise unavailable(f"none of the hosts that {self._file.name} names for {name}:{port} resolves")
         return LookupResult(addresses, TTL if all(map(is_address, (host for host, _ in targets))) else NAME_TTL)
 
@@ -102,7 +107,8 @@ class StaticSource:
             self._reading = None
 
 
-async def _resolve(host: str, port: int) -> list[Address]:
+async def _resolve(host: str, port: int) -> list[Address] | None:
+    """The addresses of `host` that are allowed; None: it has none at all."""
     if is_address(host):
         return [(host, port)]
     loop = asyncio.get_running_loop()
@@ -110,8 +116,16 @@ async def _resolve(host: str, port: int) -> list[Address]:
         infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         _log.warning("%s can't be resolved: %s", host, error.strerror or error)
-        return []
-    return [(str(info[4][0]), port) for info in infos]
+        return None
+    loopback = host.rstrip(".").lower().rpartition(".")[2] == "localhost"
+    addresses: list[Address] = []
+    for address in dict.fromkeys(str(info[4][0]) for info in infos):
+        if reason := refusal(address, loopback=loopback):
+            hint = "; an address that stands in the file itself is used" if reason == "loopback" else ""
+            _log.warning("%s leads to %s, which is refused (%s)%s", host, address, reason, hint)
+        else:
+            addresses.append((address, port))
+    return addresses
 
 
 # --- the file ----------------------------------------------------------------------------------------------------

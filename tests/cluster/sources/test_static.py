@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import os
@@ -79,6 +80,52 @@ async def test_a_host_name_that_does_not_resolve(file: Any, caplog: Any) -> None
     assert (await source.lookup("half", "81")).addresses == (("10.0.0.1", 81),)
     with pytest.raises(Unavailable):
         await source.lookup("gone", "80")
+
+
+@pytest.mark.parametrize(
+    ("host", "answer", "used"),
+    [
+        ("old.example", "10.0.0.9", True),
+        ("old.example", "192.0.2.9", True),
+        ("old.example", "127.0.0.1", False),
+        ("localhost.example", "127.0.0.1", False),
+        ("a.localhost", "127.0.0.1", True),
+        ("localhost.", "::1", True),
+        ("old.example", "::ffff:127.0.0.1", False),
+        ("old.example", "169.254.169.254", False),
+        ("localhost", "169.254.169.254", False),
+        ("old.example", "100.100.100.200", False),
+        ("old.example", "0.0.0.0", False),  # nothing is bound
+        ("old.example", "fe80::1%eth0", False),
+        ("old.example", "64:ff9b::a9fe:a9fe", False),
+    ],
+)
+async def test_a_name_of_others_leads_to_no_refused_address(
+    file: Any, monkeypatch: Any, caplog: Any, host: str, answer: str, used: bool
+) -> None:
+    """Whatever the DNS says, and also where it says so only at a later time (rebinding)."""
+    answers = {"now": ["10.0.0.1"]}
+
+    async def getaddrinfo(asked: str, port: int, **_: Any) -> list[Any]:
+        assert asked == host
+        return [(0, 0, 0, "", (address, port)) for address in answers["now"]]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo, raising=False)
+    file.write_text(f"old: {host}:9000\n")
+    source = StaticSource(file)
+    assert (await source.lookup("old", "80")).addresses == (("10.0.0.1", 9000),)
+    answers["now"] = [answer, "10.0.0.2"]
+    expected = ((answer, 9000), ("10.0.0.2", 9000)) if used else (("10.0.0.2", 9000),)
+    assert (await source.lookup("old", "80")).addresses == expected
+    assert ("which is refused" in caplog.text) is not used
+    answers["now"] = [answer]
+    found = await source.lookup("old", "80")
+    assert found.cause == ("" if used else "old leads only to addresses that are refused")
+
+
+async def test_an_address_in_the_file_is_the_operator_s_word(file: Any) -> None:
+    file.write_text("old: [127.0.0.1:1, 169.254.1.1:1]\n")
+    assert (await StaticSource(file).lookup("old", "80")).addresses == (("127.0.0.1", 1), ("169.254.1.1", 1))
 
 
 BAD = {
