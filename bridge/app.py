@@ -87,6 +87,7 @@ def build(settings: Settings) -> Bridge:
             closing.callback(access.close)
             closing.push_async_callback(runtime.aclose)
             runtime.registry.serve_with(gateway.serve)
+            runtime.trust.start()
             asyncio.get_running_loop().set_default_executor(enough_threads())
             await runtime.registry.load()
             for follower in (

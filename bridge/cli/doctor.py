@@ -22,6 +22,8 @@ from bridge.errors import RequestError, SetupError, StoreError
 from bridge.http.agent import USER_AGENT
 from bridge.runtime import Runtime
 from bridge.stages.auth.issuers import read_issuers
+from bridge.stages.auth.keys import BadKey
+from bridge.stages.auth.published import discover
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -195,10 +197,27 @@ async def _issuers(settings: Settings) -> AsyncIterator[Finding]:
     except SetupError:
         return  # told already
     for entry, _ in entries:
-        if entry.jwks_url is None:
+        if entry.is_discovered:
+            yield await _discovered(entry.issuer)
+        elif entry.jwks_url is None:
             yield Finding("ok", "issuers", f"{entry.issuer}: its keys are on this machine")
         else:
             yield await _issuer(entry.issuer, entry.jwks_url)
+
+
+async def _discovered(name: str) -> Finding:
+    import httpx
+
+    advice = "its tokens get 503; let this machine reach it, or set jwks_url"
+    try:
+        async with asyncio.timeout(ASK), httpx.AsyncClient(timeout=ASK, verify=default_context()) as client:
+            metadata = await discover(client, name)
+    except (TimeoutError, BadKey) as error:
+        text = f"{name}: {str(error) or f'no answer within {ASK:.0f} seconds'}"
+        return Finding("fail", "issuers", text, advice)
+    if metadata.jwks_uri is None:
+        return Finding("fail", "issuers", f"{name}: its metadata names no jwks_uri", advice)
+    return await _issuer(name, metadata.jwks_uri)
 
 
 async def _issuer(name: str, url: str) -> Finding:

@@ -98,6 +98,8 @@ async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault],
                     routes.append(route)
                     notes += [f"{path}: {warning}" for warning in await runtime.registry.warnings(route)]
             faults += unread
+        for issuer, reason in (await runtime.trust.undiscovered()).items():
+            notes.append(f"{settings.path(settings.issuers)}: {issuer}: its tokens get 503 until it answers: {reason}")
         for refused, conflict in Table(routes).refused:
             faults += [placed(fault, refused.source) for fault in conflict.faults]
     finally:

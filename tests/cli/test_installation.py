@@ -135,3 +135,22 @@ async def test_the_doctor_asks_issuers_for_their_keys_and_the_time(
     upstream.body = b"{}"
     empty = await asyncio.to_thread(hms, "doctor", "--port", "0")
     assert (empty.exit_code, levels(empty)["issuers"]) == (1, {"fail"})
+
+
+async def test_an_issuer_that_can_not_be_discovered_is_told_by_check_and_doctor(
+    hms: Hms, tmp_path: Path, upstream: Upstream
+) -> None:
+    name = f"http://127.0.0.1:{upstream.port}"
+    (tmp_path / "issuers.yml").write_text(f"- issuer: {name}\n")
+    upstream.body = b'{"issuer": "http://127.0.0.1/"}'
+    reason = f"{name}/.well-known/openid-configuration: its issuer is 'http://127.0.0.1/'; it must be exactly"
+    checked = await asyncio.to_thread(hms, "check")
+    assert checked.exit_code == 0  # a gateway starts, and asks again
+    assert f"issuers.yml: {name}: its tokens get 503 until it answers: discovery failed: {reason}" in checked.stdout
+    assert checked.stderr == ""
+    examined = await asyncio.to_thread(hms, "doctor", "--port", "0")
+    assert levels(examined)["issuers"] == {"fail"}
+    assert reason in examined.stdout
+    upstream.body = json.dumps({"issuer": name, "jwks_uri": f"{name}/keys", "keys": [{"kty": "RSA"}]}).encode()
+    examined = await asyncio.to_thread(hms, "doctor", "--port", "0")
+    assert f"{name}: 1 keys from {name}/keys" in examined.stdout

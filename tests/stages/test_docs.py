@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from bridge.api.spec.auth import Auth
 from bridge.api.spec.limits import Cache, RateLimit
 from bridge.errors import Forbidden, IssuerUnavailable, RateLimited, Unauthorized
-from bridge.stages.auth import jwks, jwt
+from bridge.stages.auth import issuers, jwks, jwt, published
 from bridge.stages.auth.issuers import Issuer, read_issuers
 from bridge.stages.auth.keys import ALGORITHMS
 from bridge.stages.cache import memory as cache
@@ -52,7 +52,9 @@ def test_nothing_is_left_out() -> None:
 
 def test_the_numbers_are_the_codes() -> None:
     assert (jwt.LEEWAY, jwt.MAX_TOKEN, jwt.REMEMBERED) == (10, 16 * 1024, 4096)
-    assert (jwks.FETCH_TIMEOUT, jwks.MAX_JWKS, jwks.DEFAULT_AGE) == (5, 512 * 1024, 300)
-    assert (jwks.MIN_AGE, jwks.MAX_AGE, jwks.UNKNOWN_KID_INTERVAL) == (30, 3600, 10)
+    assert (published.FETCH_TIMEOUT, jwks.MAX_JWKS, published.DEFAULT_AGE) == (5, 512 * 1024, 300)
+    assert (published.MIN_AGE, published.MAX_AGE) == (30, 3600)
+    assert (jwks.CALL_WAIT, jwks.UNKNOWN_KID_BURST, jwks.UNKNOWN_KID_INTERVAL) == (2, 3, 2)
+    assert (issuers.MAX_STALE, issuers.LONGEST_STALE, jwks.MAX_RETRY) == (3600, 7 * 86400, 30)
     assert (limits.MAX_BUCKETS, limits.MAX_SLOTS) == (100_000, 64)
     assert (cache.MAX_BYTES, cache.MAX_ENTRIES) == (16 * 1024**2, 4096)

@@ -32,7 +32,7 @@ from bridge.cluster.pool import OfflineUpstreams, Upstreams
 from bridge.config.settings import Settings
 from bridge.errors import BindError, RequestError
 from bridge.stages.auth.issuers import Trust
-from bridge.stages.auth.jwks import url_keys
+from bridge.stages.auth.published import url_keys
 
 pytestmark = pytest.mark.usefixtures("operator")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,15 +13,18 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bridge.api.grants import SECRET_PREFIX
+from bridge.api.spec.scalars import seconds
 from bridge.api.tls import default_context
 from bridge.config.settings import Settings
 from bridge.config.specfile import faults_of
 from bridge.config.yaml import Lines, read_document
 from bridge.errors import Fault, SettingsError
-from bridge.stages.auth.jwks import FETCH_TIMEOUT, FixedKeys, KeySource, file_keys, url_keys
+from bridge.stages.auth.discovery import IssuerMetadata, issuer_fault
+from bridge.stages.auth.jwks import FixedKeys, KeySource, file_keys
 from bridge.stages.auth.jwt import TokenVerifier, TrustedIssuer
 from bridge.stages.auth.keys import ASYMMETRIC, SYMMETRIC, BadKey, KeySet, secret_key
 from bridge.stages.auth.local_issuer import LOCAL, LocalIssuer
+from bridge.stages.auth.published import FETCH_TIMEOUT, DiscoveredKeys, url_keys
 
 if TYPE_CHECKING:
     import httpx
@@ -34,10 +38,14 @@ _OTHER_HOME = (
     "The token was made by the local issuer of another gateway. Make it with BRIDGE_HOME set to the home of this one."
 )
 _SOURCES = ("jwks_url", "jwks_file", "secret_env")
+_LOCAL_SOURCES = ("jwks_file", "secret_env")
+MAX_STALE = 3600.0  #: seconds that old keys are used while an issuer does not answer, unless its entry says otherwise
+LONGEST_STALE = 7 * 86400.0
 
 
 class Issuer(BaseModel):
-    """One entry of ``issuers.yml``. Exactly one of `jwks_url`, `jwks_file` and `secret_env` says where its keys are.
+    """One entry of ``issuers.yml``. One of `jwks_url`, `jwks_file` and `secret_env` says where its keys are; without
+    them, the issuer says it itself (`bridge.stages.auth.discovery`).
 
     `roles_claim` and `tenant_claim` name claims; if no claim has the whole name, dots select members of objects
     (``realm_access.roles``). Without `algorithms`, a secret takes the HS family and everything else all the others.
@@ -55,6 +63,10 @@ class Issuer(BaseModel):
     ] = ()
     roles_claim: Annotated[str, Field(min_length=1)] = "roles"
     tenant_claim: Annotated[str, Field(min_length=1)] = "tenant"
+    #: Seconds past their freshness in which keys are used while the issuer does not answer.
+    max_stale: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=LONGEST_STALE, allow_inf_nan=False)] = (
+        MAX_STALE
+    )
 
     @field_validator("issuer")
     @classmethod
@@ -86,12 +98,22 @@ class Issuer(BaseModel):
     @model_validator(mode="after")
     def _one_source(self) -> Issuer:
         sources = [name for name in _SOURCES if getattr(self, name) is not None]
-        if len(sources) != 1:
-            names = " and ".join(sources) or "none"
-            raise ValueError(f"it needs exactly one of jwks_url, jwks_file and secret_env, and has {names}")
+        if len(sources) > 1:
+            names = " and ".join(sources)
+            raise ValueError(f"it needs one of jwks_url, jwks_file and secret_env, or none, and has {names}")
+        if not sources and (fault := issuer_fault(self.issuer)):
+            names = "jwks_url, jwks_file and secret_env"
+            raise ValueError(f"it needs exactly one of {names}, since its keys can't be discovered: {fault}")
+        if "max_stale" in self.model_fields_set and sources and sources[0] in _LOCAL_SOURCES:
+            raise ValueError(f"max_stale is for keys that are fetched, and {sources[0]} is on this machine")
         if self.secret_env is not None and not SYMMETRIC.issuperset(self.algorithms):
             raise ValueError("a shared secret (secret_env) takes only HS256, HS384 and HS512 as algorithms")
         return self
+
+    @property
+    def is_discovered(self) -> bool:
+        """Whether the issuer itself says where its keys are."""
+        return all(getattr(self, name) is None for name in _SOURCES)
 
     @property
     def allowed(self) -> frozenset[str]:
@@ -114,6 +136,8 @@ class Trust:
         #: The entries that `verifier` was made from, by issuer.
         self._entries: dict[str, Issuer] = {}
         self._client: httpx.AsyncClient | None = None
+        self._making_client = threading.Lock()
+        self._started = False
         self._trust_local(local)
 
     @classmethod
@@ -130,6 +154,36 @@ class Trust:
             trust.verifier.issuers[LOCAL] = TrustedIssuer(LOCAL, frozenset({"ES256"}), FixedKeys(KeySet([])))
         return trust
 
+    def start(self) -> None:
+        """Fetch the keys of all issuers beside the calls, now and whenever they are due. One that can't be had is
+        logged, and its tokens get 503 until it answers."""
+        self._started = True
+        for issuer in self.verifier.issuers.values():
+            issuer.keys.start()
+
+    def metadata(self, issuer: str) -> IssuerMetadata | None:
+        """What `issuer` says of itself; None for one whose entry says where its keys are, that isn't trusted, or that
+        has not answered yet."""
+        trusted = self.verifier.issuers.get(issuer)
+        return trusted.keys.metadata if trusted is not None and isinstance(trusted.keys, DiscoveredKeys) else None
+
+    async def discovered(self, issuer: str) -> IssuerMetadata | None:
+        """As `metadata`, asked for now if the issuer was never reached.
+
+        :raises IssuerUnavailable: it does not answer.
+        """
+        trusted = self.verifier.issuers.get(issuer)
+        if trusted is None or not isinstance(trusted.keys, DiscoveredKeys):
+            return None
+        return await trusted.keys.discovered()
+
+    async def undiscovered(self) -> dict[str, str]:
+        """Ask the issuers that say themselves where their keys are: the reason of each that can't be used now."""
+        issuers = self.verifier.issuers.values()
+        asked = {each.name: each.keys.probe() for each in issuers if isinstance(each.keys, DiscoveredKeys)}
+        reasons = await asyncio.gather(*asked.values())
+        return {name: reason for name, reason in zip(asked, reasons, strict=True) if reason}
+
     async def reload(self, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
         """Trust the issuers that `settings` name now. One whose entry is the same keeps its keys.
 
@@ -141,6 +195,8 @@ class Trust:
         for issuer in before:
             if id(issuer) not in current:
                 await issuer.keys.aclose()
+        if self._started:
+            self.start()
 
     def _read(
         self, settings: Settings, environ: Mapping[str, str], *, verifying: bool = True
@@ -202,8 +258,10 @@ class Trust:
             self._client = None
 
     def _keys(self, entry: Issuer, settings: Settings, environ: Mapping[str, str]) -> KeySource:
+        if entry.is_discovered:
+            return DiscoveredKeys(entry.issuer, self._http, max_stale=entry.max_stale)
         if entry.jwks_url is not None:
-            return url_keys(entry.issuer, entry.jwks_url, self._http)
+            return url_keys(entry.issuer, entry.jwks_url, self._http, max_stale=entry.max_stale)
         if entry.jwks_file is not None:
             try:
                 return file_keys(entry.issuer, settings.path(entry.jwks_file))
@@ -219,12 +277,14 @@ class Trust:
             raise _BadSource(f"{name}: {error}", "secret_env") from None
 
     def _http(self) -> httpx.AsyncClient:
-        if self._client is None:
-            import httpx  # by now `url_keys` has loaded it
+        with self._making_client:
+            if self._client is None:
+                import httpx  # by now `url_keys` has loaded it
 
-            # Redirects are not followed: keys may come only from the URL that the operator configured.
-            self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT, follow_redirects=False, verify=default_context())
-        return self._client
+                # Redirects are not followed: keys may come only from the URL that the operator configured.
+                tls = default_context()
+                self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT, follow_redirects=False, verify=tls)
+            return self._client
 
 
 class _BadSource(Exception):

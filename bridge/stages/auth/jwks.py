@@ -1,7 +1,9 @@
-"""The sources of an issuer's keys, and their cache: fixed, from a file, or fetched.
+"""An issuer's keys over time: `CachedKeys`, which keeps them current, and fixed ones.
 
-Keys are fetched off the request path if possible: while the cached keys are only slightly stale, calls continue to use
-them during the refresh. A failed refresh never removes keys; it is repeated later.
+Calls do not wait for keys: they are fetched when the gateway starts, and again shortly before they go stale. While the
+issuer does not answer, old keys are used for a bounded time. A token that no key fits may mean that the issuer has new
+keys, or that somebody invents tokens. So such tokens cause fetches at a bounded rate, and a call waits for the next one
+that begins after its arrival: whoever invents tokens can make others wait for it, and have none of them refused.
 """
 
 from __future__ import annotations
@@ -9,33 +11,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from bridge.config.stamp import stamp_of
 from bridge.errors import IssuerUnavailable
-from bridge.http.agent import USER_AGENT
 from bridge.stages.auth.keys import BadKey, Key, KeySet, read_jwks
-
-if TYPE_CHECKING:
-    import httpx
 
 log = logging.getLogger("bridge.guards")
 
 MAX_JWKS = 512 * 1024  #: bytes of a JWK Set
-FETCH_TIMEOUT = 5.0  #: seconds for one whole fetch
-DEFAULT_AGE = 300.0  #: seconds keys are fresh when the answer says nothing
-MIN_AGE, MAX_AGE = 30.0, 3600.0  #: bounds of what Cache-Control may ask for
+CALL_WAIT = 2.0  #: seconds that a call waits for keys at most
+#: Keys are fetched before they go stale: by this part of their age, and by so many seconds at most.
+EARLY, EARLIEST = 0.1, 60.0
 GRACE = 60.0  #: seconds past freshness in which calls needn't wait for the refresh
-UNKNOWN_KID_INTERVAL = 10.0  #: seconds between refreshes that an unknown kid or an invalid signature may cause
-RETRY = 2.0  #: seconds until a failed refresh is tried again while there are no keys at all, ...
-RETRY_STALE = 10.0  #: ... and while there are old ones
-
-_MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
-_NO_CACHE = re.compile(r"(?:^|,)\s*no-(?:cache|store)\b", re.IGNORECASE)
+UNKNOWN_KID_BURST = 3  #: fetches that unknown kids and invalid signatures may cause at once, ...
+UNKNOWN_KID_INTERVAL = 2.0  #: ... and seconds between those after them
+MAX_WAITING = 1000  #: calls that wait for such a fetch
+RETRY = 2.0  #: seconds until a failed fetch is tried again while there are no keys at all, ...
+RETRY_STALE = 10.0  #: ... and while there are old ones. They double with each failure, ...
+MAX_RETRY = 30.0  #: ... up to this many
 
 
 class KeySource(Protocol):
@@ -43,6 +40,10 @@ class KeySource(Protocol):
 
     version: int
     """Goes up when the keys change, and only then: what was verified under another version is verified anew."""
+
+    def start(self) -> None:
+        """Fetch the keys beside the calls, and keep them current until `aclose`."""
+        ...
 
     def fresh(self) -> bool:
         """Whether results under `version` are still valid without a refresh."""
@@ -61,7 +62,7 @@ class KeySource(Protocol):
 
     async def recheck(self) -> bool:
         """Refresh the keys because none of them verifies a signature: issuers replace keys under the same ``kid``, or
-        give them none. Whether they changed; False also if no refresh is allowed yet.
+        give them none. Whether they changed; False also if they can't be fetched now.
         """
         ...
 
@@ -77,6 +78,9 @@ class FixedKeys:
 
     def __init__(self, keys: KeySet) -> None:
         self._keys = keys
+
+    def start(self) -> None:
+        """Nothing is ever due."""
 
     def fresh(self) -> bool:
         return True
@@ -99,13 +103,14 @@ Fetch = Callable[[], Awaitable[tuple[KeySet, float]]]
 
 
 class CachedKeys:
-    """Keys behind a `Fetch`: single-flight, refreshed by age and, within limits, on an unknown ``kid`` or a signature
-    that no key verifies.
+    """Keys behind a `Fetch`, of which one runs at a time.
 
     :param name: the issuer, for the log.
     :param keys: those already known; ``None`` makes the first call fetch them.
     :param grace: seconds past freshness in which calls continue to use old keys during a refresh.
-    :param unknown_interval: the least seconds between two refreshes that tokens cause.
+    :param max_stale: seconds past freshness in which old keys are used while they can't be fetched.
+    :param unknown_interval: seconds between fetches that tokens cause, after the first `UNKNOWN_KID_BURST`.
+    :param eager: fetch them before a call needs them.
     """
 
     def __init__(
@@ -115,7 +120,9 @@ class CachedKeys:
         keys: KeySet | None = None,
         *,
         grace: float = GRACE,
+        max_stale: float = float("inf"),
         unknown_interval: float = UNKNOWN_KID_INTERVAL,
+        eager: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.version = 0
@@ -123,142 +130,214 @@ class CachedKeys:
         self._fetch = fetch
         self._keys = keys
         self._grace = grace
-        self._unknown_interval = unknown_interval
+        self._max_stale = max_stale
+        self._eager = eager
         self._clock = clock
         self._expires = clock() if keys is not None else float("-inf")
         self._retry_at = float("-inf")
-        self._unknown_at = float("-inf")
-        self._failed = False
-        self._fetches = 0
+        self._failures, self._reason = 0, ""
         self._flight: asyncio.Task[None] | None = None
+        self._begun = self._succeeded = 0  # the numbers of the last fetch, and of the last one that gave keys
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._turns = _Turns(UNKNOWN_KID_BURST, unknown_interval, clock)
+        self._asking: asyncio.Task[None] | None = None
+        self._asked_at = float("-inf")  # when the last fetch began that a token caused and that gave keys
+        self._waiting = 0
+
+    def start(self) -> None:
+        if self._eager and self._keys is None:
+            self._start()
 
     def fresh(self) -> bool:
         return self._clock() < self._expires
 
     async def find(self, kid: str, algorithm: str) -> Sequence[Key]:
-        before = self._fetches
+        came, mark = self._clock(), self._begun
         await self.renew()
         keys = self._keys.find(kid, algorithm) if self._keys else ()
-        if not keys and self._keys is not None and self._fetches == before and self._may_ask_again():
-            await self._refresh()
+        if not keys and self._keys is not None and self._flight is not None:
+            await _ended(self._flight, CALL_WAIT)  # it may bring the key
             keys = self._keys.find(kid, algorithm)
-        if not keys and (self._keys is None or self._failed):
-            wait = max(1, round(self._retry_at - self._clock()))
-            raise IssuerUnavailable(
-                "The keys of the token's issuer can't be fetched just now. Try again in a moment.",
-                headers=[("retry-after", str(wait))],
-                cause=f"no keys of {self._name}",
-            )
+        if not keys and self._keys is not None:
+            known = await self._ask_since(came, mark)
+            keys = self._keys.find(kid, algorithm)
+            if not keys and not known:
+                raise self.unavailable()
+        elif not keys:
+            raise self.unavailable()
         return keys
-
-    async def aclose(self) -> None:
-        self._failed, self._retry_at = True, self._clock() + RETRY  # for those who wait
-        if self._flight is not None:
-            self._flight.cancel()
-            await asyncio.wait([self._flight])
 
     async def recheck(self) -> bool:
         version = self.version
-        if self._may_ask_again():
-            await self._refresh()
+        await self._ask_since(self._clock(), self._begun)
         return self.version != version
-
-    def _may_ask_again(self) -> bool:
-        """A token that no key fits may mean that the issuer rotated its keys, or that a client invents tokens."""
-        if self._flight is not None:
-            return True
-        now = self._clock()
-        if now - self._unknown_at < self._unknown_interval:
-            return False
-        self._unknown_at = now
-        return True
 
     async def renew(self) -> None:
         now = self._clock()
         if now < self._expires:
             return
+        if self._keys is not None and now >= self._expires + self._max_stale:
+            self._keys = None
+            self.version += 1
+            log.error("the keys of %s are too old (max_stale); its tokens get 503 until it answers", self._name)
         if self._keys is None:
             if now >= self._retry_at or self._flight is not None:
-                await self._refresh()
-        elif self._failed or now < self._expires + self._grace:
+                await self._refresh(CALL_WAIT)
+        elif self._failures or now < self._expires + self._grace:
             if now >= self._retry_at:
                 self._start()
         else:
-            await self._refresh()
+            await self._refresh(CALL_WAIT / 2)
+
+    async def probe(self) -> str:
+        """Fetch them once and keep nothing: why they can't be had, for the operator; ``""`` if they can."""
+        try:
+            await self._fetch()
+        except BadKey as error:
+            return str(error)
+        return ""
+
+    def unavailable(self) -> IssuerUnavailable:
+        """The error of a call that can't be judged without an answer of the issuer."""
+        return IssuerUnavailable(
+            "The keys of the token's issuer can't be fetched just now. Try again in a moment.",
+            headers=[("retry-after", str(max(1, round(max(self._retry_at - self._clock(), 0.0)))))],
+            cause=f"no keys of {self._name}" + (f": {self._reason}" if self._reason else ""),
+        )
+
+    async def aclose(self) -> None:
+        self._closed = True
+        self._failures, self._retry_at = self._failures + 1, self._clock() + RETRY  # for those who wait
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [task for task in (self._asking, self._flight) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # --- fetches ---------------------------------------------------------------------------------------------------
 
     def _start(self) -> asyncio.Task[None]:
         if self._flight is None or self._flight.done():
-            self._flight = asyncio.get_running_loop().create_task(self._run(), name=f"keys of {self._name}")
+            self._begun += 1
+            self._flight = asyncio.get_running_loop().create_task(self._run(self._begun), name=f"keys of {self._name}")
         return self._flight
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, limit: float) -> None:
         # A cancelled caller must not end the fetch that others wait for, and `aclose` ends the fetch and no caller.
-        flight = self._start()
-        await asyncio.wait([flight])
-        if not flight.cancelled():
-            flight.result()
+        await _ended(self._start(), limit)
 
-    async def _run(self) -> None:
+    async def _run(self, number: int) -> None:
         try:
             keys, age = await self._fetch()
         except BadKey as error:
-            self._failed = True
-            self._retry_at = self._clock() + (RETRY if self._keys is None else RETRY_STALE)
-            log.warning("the keys of %s can't be refreshed: %s", self._name, error)
+            self._failed(str(error))
         else:
             if self._keys is not None and keys.fingerprint != self._keys.fingerprint:
                 log.info("%s has changed its keys", self._name)
                 self.version += 1
-            self._keys, self._failed = keys, False
-            self._expires = self._clock() + age
+            if self._failures:
+                log.info("%s answers again", self._name)
+            now = self._clock()
+            self._keys, self._failures, self._reason, self._succeeded = keys, 0, "", number
+            self._expires = now + age
+            self._again_at(self._expires - min(age * EARLY, EARLIEST))
         finally:
-            self._fetches += 1
             self._flight = None
 
+    def _failed(self, reason: str) -> None:
+        if reason != self._reason:
+            rest = "old ones are used" if self._keys else "its tokens get 503 until it answers"
+            log.warning("the keys of %s can't be fetched; %s: %s", self._name, rest, reason)
+        wait = min((RETRY if self._keys is None else RETRY_STALE) * 2**self._failures, MAX_RETRY)
+        self._failures, self._reason = min(self._failures + 1, 10), reason
+        self._retry_at = self._clock() + wait
+        self._again_at(self._retry_at)
 
-def url_keys(
-    name: str, url: str, client: Callable[[], httpx.AsyncClient], *, clock: Callable[[], float] = time.monotonic
-) -> CachedKeys:
-    """The keys published at `url`. `client` is called at the first fetch, so that starting needs no TLS set-up."""
+    def _again_at(self, when: float) -> None:
+        """Fetch them at `when` by the clock."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._eager and not self._closed:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(when - self._clock(), 0.0), self._due, when)
 
-    import httpx  # heavy, and only gateways with such an issuer need it; the first call mustn't wait for it
+    def _due(self, when: float) -> None:
+        if self._clock() >= when:
+            self._start()
+        else:
+            self._again_at(when)
 
-    async def fetch() -> tuple[KeySet, float]:
+    # --- fetches that tokens cause ---------------------------------------------------------------------------------
+
+    async def _ask_since(self, came: float, mark: int) -> bool:
+        """Whether the keys are those that the issuer had at `came` or later; `mark` is the number of the last fetch
+        that had begun by then. Waits for a fetch if they are not."""
+
+        def known() -> bool:
+            return self._succeeded > mark or self._asked_at >= came
+
+        if known():
+            return True
+        if (self._failures and self._clock() < self._retry_at) or self._waiting >= MAX_WAITING:
+            return False
+        self._waiting += 1
         try:
-            async with asyncio.timeout(FETCH_TIMEOUT):
-                return await _get(client(), url)
+            async with asyncio.timeout(CALL_WAIT):
+                while not known() and not self._closed:
+                    failures = self._failures
+                    await _ended(self._ask(), None)
+                    if self._failures > failures:
+                        break
         except TimeoutError:
-            raise BadKey(f"no answer within {FETCH_TIMEOUT:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise BadKey(str(error) or type(error).__name__) from None
+            pass
+        finally:
+            self._waiting -= 1
+        return known()
 
-    return CachedKeys(name, fetch, clock=clock)
+    def _ask(self) -> asyncio.Task[None]:
+        if self._asking is None or self._asking.done():
+            name = f"keys of {self._name} for a token"
+            self._asking = asyncio.get_running_loop().create_task(self._ask_in_turn(), name=name)
+        return self._asking
 
-
-async def _get(client: httpx.AsyncClient, url: str) -> tuple[KeySet, float]:
-    body = bytearray()
-    # Never decompressed: a few compressed bytes could expand to very many.
-    headers = {
-        "accept": "application/jwk-set+json, application/json",
-        "accept-encoding": "identity",
-        "user-agent": USER_AGENT,
-    }
-    async with client.stream("GET", url, headers=headers) as answer:
-        if answer.status_code != 200:
-            raise BadKey(f"the answer has status {answer.status_code}")
-        async for chunk in answer.aiter_raw():
-            body += chunk
-            if len(body) > MAX_JWKS:
-                raise BadKey(f"the answer has more than {MAX_JWKS // 1024} kB")
-    return read_jwks(bytes(body)), _age(answer.headers.get("cache-control", ""))
+    async def _ask_in_turn(self) -> None:
+        wait = self._turns.take()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        if self._flight is not None:  # it began before who waits came
+            await asyncio.wait([self._flight])
+        began, number = self._clock(), self._begun + 1
+        await _ended(self._start(), None)
+        if self._succeeded >= number:
+            self._asked_at = began
 
 
-def _age(cache_control: str) -> float:
-    """Seconds the keys are fresh (RFC 9111, section 5.2.2), within bounds."""
-    if _NO_CACHE.search(cache_control):
-        return MIN_AGE
-    match = _MAX_AGE.search(cache_control)
-    return min(max(float(match[1]), MIN_AGE), MAX_AGE) if match else DEFAULT_AGE
+class _Turns:
+    """A token bucket: `burst` turns at once, then one in `interval` seconds."""
+
+    def __init__(self, burst: int, interval: float, clock: Callable[[], float]) -> None:
+        self._burst, self._interval, self._clock = burst, interval, clock
+        self._left, self._at = float(burst), clock()
+
+    def take(self) -> float:
+        """Seconds until the turn that is taken."""
+        now = self._clock()
+        self._left = min(self._left + (now - self._at) / self._interval, self._burst) - 1
+        self._at = now
+        return max(-self._left, 0.0) * self._interval
+
+
+async def _ended(task: asyncio.Task[None], limit: float | None) -> None:
+    """Wait for `task` to end, `limit` seconds at most. It is not cancelled with whoever waits."""
+    done, _ = await asyncio.wait([task], timeout=limit)
+    if done and not task.cancelled():
+        task.result()
+
+
+# --- from a file -----------------------------------------------------------------------------------------------------
 
 
 def read_jwks_file(path: Path) -> KeySet:
@@ -276,7 +355,8 @@ def read_jwks_file(path: Path) -> KeySet:
 
 
 def file_keys(name: str, path: Path, *, clock: Callable[[], float] = time.monotonic) -> CachedKeys:
-    """The keys in a file, read again when its time or size changes; checked at most once a second.
+    """The keys in a file, read again when its time or size changes; checked at most once a second, and by tokens ten
+    times.
 
     :raises BadKey: it can't be read now. Later, the keys stay in use until the file is valid again.
     """
@@ -294,4 +374,4 @@ def file_keys(name: str, path: Path, *, clock: Callable[[], float] = time.monoto
     async def fetch() -> tuple[KeySet, float]:
         return await asyncio.to_thread(look), 1.0
 
-    return CachedKeys(name, fetch, keys, grace=0.0, unknown_interval=1.0, clock=clock)
+    return CachedKeys(name, fetch, keys, grace=0.0, unknown_interval=0.1, eager=False, clock=clock)

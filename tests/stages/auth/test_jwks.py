@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from bridge.errors import IssuerUnavailable
-from bridge.stages.auth import jwks
-from bridge.stages.auth.jwks import CachedKeys, _age, file_keys, url_keys
+from bridge.stages.auth import jwks, published
+from bridge.stages.auth.jwks import CachedKeys, file_keys
 from bridge.stages.auth.keys import BadKey, read_jwks
+from bridge.stages.auth.published import _age, url_keys
 
 
 class Issuer:
@@ -282,7 +283,7 @@ async def test_an_answer_may_be_only_so_large(fetched: Any, jwks_server: Any, pa
 
 
 async def test_an_answer_that_never_ends_is_given_up(fetched: Any, jwks_server: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(jwks, "FETCH_TIMEOUT", 0.05)
+    monkeypatch.setattr(published, "FETCH_TIMEOUT", 0.05)
     jwks_server.hold.clear()
     with pytest.raises(IssuerUnavailable):
         await kids(fetched)

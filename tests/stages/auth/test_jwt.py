@@ -13,9 +13,9 @@ import pytest
 from bridge.errors import Forbidden, IssuerUnavailable, Unauthorized
 from bridge.stages.auth import jwt as guard
 from bridge.stages.auth.issuers import Trust
-from bridge.stages.auth.jwks import url_keys
 from bridge.stages.auth.jwt import TokenVerifier, TrustedIssuer
 from bridge.stages.auth.keys import ALGORITHMS
+from bridge.stages.auth.published import url_keys
 from tests.stages.conftest import new_pair
 
 
