@@ -30,6 +30,7 @@ from starlette.types import Receive, Scope, Send
 from bridge.admin import portal
 from bridge.admin.access import ADMIN_LISTENER, READERS_AUTH, Access
 from bridge.admin.api import Admin
+from bridge.admin.callers import Callers
 from bridge.admin.openapi import api_info, api_servers
 from bridge.admin.recorder import Recorder
 from bridge.admin.signing_keys import SigningKeysPage
@@ -74,10 +75,10 @@ def build(settings: Settings) -> Bridge:
     metrics = Metrics(runtime.mesh.ejections, runtime.credentials.counts, runtime.files.states)
     access = open_log(settings, metrics, Failures())
     gateway = Gateway(settings, access, runtime.fronts.unmatched)
-    caller = build_admin_authenticator(runtime.trust)
-    reader = build_authenticator(READERS_AUTH, runtime.trust, runtime.registry)
+    callers = Callers(build_admin_authenticator(runtime.trust), runtime.bindings)
+    readers = Callers(build_authenticator(READERS_AUTH, runtime.trust, runtime.registry), runtime.bindings)
     info, servers = api_info(settings, VERSION), api_servers(settings)
-    admin = Admin(runtime.registry, caller, metrics, info, lambda: bool(app.state.ready), servers)
+    admin = Admin(runtime.registry, callers, metrics, info, lambda: bool(app.state.ready), servers)
     pages = [*admin.routes(), *SigningKeysPage(runtime.credentials.keys).routes(), *portal.routes()]
 
     @contextlib.asynccontextmanager
@@ -90,6 +91,7 @@ def build(settings: Settings) -> Bridge:
             runtime.trust.start()
             asyncio.get_running_loop().set_default_executor(enough_threads())
             await runtime.registry.load()
+            runtime.tell_foreign()
             for follower in (
                 runtime.registry.watch((runtime.context.wsdl_dir, runtime.context.proto_dir)),
                 runtime.registry.follow(),
@@ -110,7 +112,7 @@ def build(settings: Settings) -> Bridge:
         ],
         middleware=[
             Middleware(Recorder, log=access, proxies=settings.trusted_proxies),
-            Middleware(Access, public=settings.public_pages, separate=bool(settings.admin_bind), authenticate=reader),
+            Middleware(Access, public=settings.public_pages, separate=bool(settings.admin_bind), callers=readers),
         ],
         exception_handlers={BridgeError: _problem, HTTPException: _http_problem},
     )

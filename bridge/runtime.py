@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,10 @@ from bridge.catalog.registry import Registry
 from bridge.catalog.store import open_store
 from bridge.cluster.mesh import open_mesh
 from bridge.cluster.pool import OfflineUpstreams, Upstreams
+from bridge.config.role_binding import RoleBinding
 from bridge.config.secrets_file import read_bindings
 from bridge.config.settings import Settings
+from bridge.config.tenants_file import read_tenants
 from bridge.egress.cookies import caller_cookies
 from bridge.egress.credentials import CredentialsBinder
 from bridge.egress.route import route_egress
@@ -30,6 +32,7 @@ from bridge.errors import SettingsError
 from bridge.fronts.publish import Fronts
 from bridge.gateway.chain import Chain, stages
 from bridge.gateway.table import Binder, BoundRoute
+from bridge.gateway.tenancy import Tenancy
 from bridge.observe.config_files import ConfigFiles
 from bridge.plugins import Transformers
 from bridge.stages.auth.auth import build_authenticator
@@ -55,6 +58,7 @@ class Runtime:
         self.settings = settings
         self.files = ConfigFiles()
         self.trust = Trust.load(settings, verifying=writing)
+        self.tenancy = Tenancy(read_tenants(settings.path(settings.tenants)), str(settings.tenants))
         self.mesh = open_mesh(settings.mesh, settings.home)
         self.store = open_store(settings.store, settings.home, writes=writing)
         self.upstreams = Upstreams(self.mesh, settings) if serving else OfflineUpstreams(settings.home)
@@ -83,10 +87,10 @@ class Runtime:
             credentials=self.credentials.bind,
             cookies=caller_cookies,
         )
-        for file in (settings.issuers, settings.secrets):  # each of them was read
+        for file in (settings.issuers, settings.secrets, settings.tenants):  # each of them was read
             self.files.told(file.name, current=True)
         routes = settings.path(settings.routes)
-        self.registry = Registry(self.binder, self.store, routes, settings.home, self._route_warnings)
+        self.registry = Registry(self.binder, self.store, routes, settings.home, self._route_warnings, self.tenancy)
 
     async def _route_warnings(self, route: BoundRoute) -> list[str]:
         spec = route.source.spec
@@ -94,7 +98,8 @@ class Runtime:
         dates = lifecycle_warnings(spec.deprecated, spec.sunset)
         private = ["cache: has no effect, since replies of the callers' sessions (cookies) are private"]
         unused = private if spec.cookies is not None and spec.cache is not None else []
-        return [*route.warnings, *unused, *dates, *(f"upstream: {warning}" for warning in mesh_warnings)]
+        foreign = [f"{key}: {reason}" for key, reason in self.tenancy.refusals(spec, route.owned)]
+        return [*route.warnings, *unused, *dates, *foreign, *(f"upstream: {warning}" for warning in mesh_warnings)]
 
     def _authenticator(self, spec: RouteSpec) -> Authenticator:
         """Routes with the same ``auth`` share one, since it keeps no state of a route."""
@@ -106,15 +111,29 @@ class Runtime:
             self._authenticators[spec.auth, keeps_token] = authenticator
         return authenticator
 
+    def bindings(self) -> Iterable[RoleBinding]:
+        """The roles that callers of the admin API have beside those of their tokens."""
+        return self.tenancy.content.roles
+
     async def reload(self) -> None:
-        """Read again what the operator's files say: issuers, ``secrets.yml``, the mesh, and all routes with their
-        contracts and certificates. What can't be used is logged, and what was there before it stays."""
+        """Read again what the operator's files say: issuers, ``secrets.yml``, ``tenants.yml``, the mesh, and all routes
+        with their contracts and certificates. What can't be used is logged, and what was there before it stays."""
         with self._read("issuers", self.settings.issuers):
             await self.trust.reload(self.settings)
         with self._read("bindings", self.settings.secrets):
             self.binder.secrets = await asyncio.to_thread(_secrets, self.settings, self.trust)
+        with self._read("tenants", self.settings.tenants):
+            self.tenancy.content = await asyncio.to_thread(read_tenants, self.settings.path(self.settings.tenants))
         await self.mesh.refresh()
         await self.registry.reload(rebind=True)
+        self.tell_foreign()
+
+    def tell_foreign(self) -> None:
+        """Log the live routes that name what their tenant does not own; they go on serving."""
+        for route in self.registry.table.routes.values():
+            for key, reason in self.tenancy.refusals(route.source.spec, route.owned):
+                name = route.source.file or f"registered route {route.source.id}"
+                log.warning("%s serves, though it could not be registered now: %s: %s", name, key, reason)
 
     @contextmanager
     def _read(self, what: str, file: Path) -> Iterator[None]:
@@ -144,7 +163,10 @@ def _secrets(settings: Settings, trust: Trust) -> Secrets:
     """
     path = settings.path(settings.secrets)
     reserved = [path, *trust.files, settings.state]
-    reserved += [settings.path(each) for each in (settings.issuers, settings.log, settings.routes, settings.policies)]
+    reserved += [
+        settings.path(each)
+        for each in (settings.issuers, settings.tenants, settings.log, settings.routes, settings.policies)
+    ]
     reserved += [settings.path(each) for each in (settings.tls_cert, settings.tls_key) if each is not None]
     reserved += [
         settings.path(url.removeprefix(scheme))

@@ -11,18 +11,15 @@ the admin listener     for everybody who reaches the listener  the admin API ask
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from starlette.requests import Request
 
-from bridge.admin.permissions import READ, Permission
-from bridge.api.authenticator import Authenticator
-from bridge.api.call import Call, Identity
-from bridge.api.record import Record
+from bridge.admin.callers import Callers
+from bridge.admin.permissions import READ
+from bridge.api.call import Identity
 from bridge.api.spec.auth import AnyAuth, ApiKeyAuth, JwtAuth
-from bridge.api.spec.route import TENANT
 from bridge.errors import Forbidden, NotFound
 
 Scope = MutableMapping[str, Any]
@@ -43,15 +40,15 @@ class Access:
 
     :param public: pages that need no token, of `bridge.config.settings.PAGES`.
     :param separate: whether there is an admin listener.
-    :param authenticate: of `READERS_AUTH`.
+    :param callers: with tokens and keys, as `READERS_AUTH` says.
     """
 
-    def __init__(self, app: App, public: frozenset[str], separate: bool, authenticate: Authenticator) -> None:
+    def __init__(self, app: App, public: frozenset[str], separate: bool, callers: Callers) -> None:
         self._app = app
         # The docs page shows the OpenAPI document.
         self._public = public | {"openapi"} if "docs" in public else public
         self._separate = separate
-        self._authenticate = authenticate
+        self._callers = callers
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and not scope.get(ADMIN_LISTENER):
@@ -68,7 +65,7 @@ class Access:
             raise NotFound("The gateway has no such page.")
         if page not in _PAGES.values():
             return  # the admin API, which asks for its own token, files of the pages, and what does not exist
-        reader = await identified(request, self._authenticate, READ)
+        reader = await self._callers.identify(request, READ)
         if page == "metrics" and reader.tenant:
             raise Forbidden("Metrics are of all tenants' routes; they need a token without a tenant.")
         request.scope[_READER] = reader
@@ -84,24 +81,3 @@ def reader_of(request: Request) -> Identity | None:
     """The caller of a page that is not public; None for a public one."""
     reader: Identity | None = request.scope.get(_READER)
     return reader
-
-
-async def identified(request: Request, authenticate: Authenticator, permission: Permission) -> Identity:
-    """The caller of `request`, which its record then names.
-
-    :raises Unauthorized, Forbidden: as `authenticate` and `permission`; or the caller's tenant has a name that no route
-        can bear.
-    """
-    call = Call(
-        request.method,
-        request.url.path,
-        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
-        peer=request.client.host if request.client else "",
-    )
-    identity = await authenticate(call)
-    permission.judge(identity)
-    if identity.tenant and not re.fullmatch(TENANT, identity.tenant):
-        raise Forbidden("Your token's tenant has a name that no route can bear: letters, digits, '.', '_' and '-'.")
-    record: Record = request.scope["bridge.record"]
-    record.subject, record.tenant = identity.subject, identity.tenant
-    return identity

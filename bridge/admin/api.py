@@ -19,12 +19,12 @@ from starlette.routing import BaseRoute, Route
 
 from bridge.admin.access import ADMIN_LISTENER, reader_of
 from bridge.admin.answers import YAML_TYPES, active, json_response, read_body, wants_yaml, yaml_response
+from bridge.admin.callers import Callers
 from bridge.admin.history import History
 from bridge.admin.openapi import PublishedOperation, draft_document, for_host, for_tenant
 from bridge.admin.openapi.access import methods_with_needs
 from bridge.admin.publisher import PublisherAccess, preconditions, registered
 from bridge.admin.recorder import TRUSTED_PROXY
-from bridge.api.authenticator import Authenticator
 from bridge.api.call import Identity
 from bridge.api.media import URLENCODED, begins_as_json, is_json, media_type
 from bridge.api.spec.route import RouteSpec
@@ -60,7 +60,7 @@ class Admin:
     def __init__(
         self,
         registry: Registry,
-        authenticate: Authenticator,
+        callers: Callers,
         metrics: Metrics,
         info: Mapping[str, Any],
         ready: Callable[[], bool],
@@ -68,7 +68,7 @@ class Admin:
     ) -> None:
         """:param info, servers: of the OpenAPI document, as the settings have them."""
         self._registry = registry
-        self._access = PublisherAccess(registry, authenticate)
+        self._access = PublisherAccess(registry, callers)
         self._history = History(registry, self._access)
         self._metrics = metrics
         self._info, self._servers = info, servers
@@ -202,7 +202,7 @@ class Admin:
             answer["openapi"] = await self._document(published([bound]), self._servers or _servers(request))
         except NotOwned as error:
             answer["ok"] = False
-            answer["problems"] = [{"key": error.key, "reason": error.reason, "line": None}]
+            answer["problems"] = [{"key": error.key.replace("/", "."), "reason": error.reason, "line": None}]
         except SetupError as error:
             if isinstance(error, ConflictError) and current is None:
                 error = ConflictError([_with_hint(fault) for fault in error.faults])

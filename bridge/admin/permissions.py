@@ -19,6 +19,7 @@ from bridge.api.call import Identity
 from bridge.stages.auth.needs import Needs
 
 PUBLISHER, ADMIN, AUDITOR = "api_publisher", "api_admin", "auditor"
+ROLES = frozenset({PUBLISHER, ADMIN, AUDITOR})
 
 
 @dataclass(frozen=True, slots=True)

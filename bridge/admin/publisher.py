@@ -9,9 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from bridge.admin.access import identified
+from bridge.admin.callers import Callers
 from bridge.admin.permissions import PERMISSIONS
-from bridge.api.authenticator import Authenticator
 from bridge.api.call import Identity
 from bridge.catalog.registry import Registry, SourceJudge
 from bridge.errors import Conflict, Forbidden, StoreError
@@ -23,11 +22,11 @@ Handler = Callable[[Request, Identity], Awaitable[Response]]
 
 
 class PublisherAccess:
-    """:param authenticate: judges the token."""
+    """:param callers: by their tokens."""
 
-    def __init__(self, registry: Registry, authenticate: Authenticator) -> None:
+    def __init__(self, registry: Registry, callers: Callers) -> None:
         self._registry = registry
-        self._authenticate = authenticate
+        self._callers = callers
 
     def route(self, path: str, **handlers: Handler) -> BaseRoute:
         """One route for all methods of a path, so that a 405 names every one of them in ``Allow``. A handler is called
@@ -39,7 +38,7 @@ class PublisherAccess:
 
         async def handle(request: Request) -> Response:
             method = "GET" if request.method == "HEAD" else request.method
-            who = await identified(request, self._authenticate, permissions[method])
+            who = await self._callers.identify(request, permissions[method])
             return await handlers[method](request, who)
 
         return Route(path.removeprefix("/-"), handle, methods=list(handlers))

@@ -26,9 +26,10 @@ from bridge.catalog.live import Live, UnboundRoute, growing, same
 from bridge.catalog.spec_folder import SpecFolder
 from bridge.catalog.store import REVISIONS, DeletedRoute, Judge, Revision, Store, StoredRoute
 from bridge.config.specfile import Draft, read_value
-from bridge.errors import BindError, Fault, NotFound, SettingsError, SetupError, SpecError, StoreError
+from bridge.errors import BindError, Fault, NotFound, NotOwned, SettingsError, SetupError, SpecError, StoreError
 from bridge.gateway.ownership import check_ownership
 from bridge.gateway.table import Binder, BoundRoute, RouteId, Source, Table, spec_json
+from bridge.gateway.tenancy import Tenancy
 from bridge.stages.auth.api_key import StoredKey
 
 log = logging.getLogger("bridge.routes")
@@ -50,6 +51,7 @@ class Registry:
     the table.
 
     :param warnings: what to say about a route that can serve; nothing by default.
+    :param tenancy: what tenants may register.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Registry:
         folder: Path,
         home: Path,
         warnings: Callable[[BoundRoute], Awaitable[list[str]]] | None = None,
+        tenancy: Tenancy | None = None,
     ) -> None:
         self._binder = binder
+        self._tenancy = tenancy or Tenancy()
         self._warnings = warnings
         self._store = store
         self._live = Live(binder)
@@ -275,12 +279,19 @@ class Registry:
     async def faults_of(self, draft: Draft, source: Source, by: Identity) -> list[Fault]:
         """As `Live.faults_of`, for a publisher who waits for a turn.
 
+        :raises NotOwned: it names what is not the tenant's.
         :raises RateLimited: too many are being bound for publishers.
         """
+        if by.tenant:
+            for key, reason in self._tenancy.refusals(source.spec):
+                if key.partition("/")[0] not in draft.wrong:
+                    raise NotOwned(key, reason)
         async with self._publishers.turn(source.spec.tenant or by.subject):
             return await self._live.faults_of(draft, source)
 
     async def _bind_for(self, source: Source, by: Identity) -> BoundRoute:
+        if by.tenant:
+            self._tenancy.check(source.spec)  # first, since a bind may ask the service for its contract
         async with self._publishers.turn(source.spec.tenant or by.subject):
             return await self._live.bind(source)
 
@@ -291,6 +302,7 @@ class Registry:
         :raises ConflictError: another route has that.
         """
         if by is not None and by.tenant:
+            self._tenancy.check(bound.source.spec, bound.owned)
             others = dict(self._live.occupied())
             _, former = others.pop(bound.source.id, ("", ()))
             check_ownership(by.tenant, [place for place in bound.owned if place not in former], others.values())

@@ -121,7 +121,7 @@ def _port(host: str, port: int) -> Finding:
 
 def _home(settings: Settings) -> Iterator[Finding]:
     home, routes, state = settings.home.absolute(), settings.path(settings.routes), settings.state
-    names = ("routes", "wsdl", "protos", "secrets", "mesh.yml", "issuers.yml", "secrets.yml", ".bridge")
+    names = ("routes", "wsdl", "protos", "secrets", "mesh.yml", "issuers.yml", "secrets.yml", "tenants.yml", ".bridge")
     there = [name for name in names if os.path.exists(home / name)]
     yield Finding("ok", "home", f"{home} has {', '.join(there) or 'nothing'}")
     if not os.path.isdir(routes):

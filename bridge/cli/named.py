@@ -37,7 +37,7 @@ def _refuse(missing: Mapping[str, Path]) -> None:
 
 
 def _missing(settings: Settings) -> dict[str, Path]:
-    paths = {name: settings.path(getattr(settings, name)) for name in ("routes", "issuers", "secrets")}
+    paths = {name: settings.path(getattr(settings, name)) for name in ("routes", "issuers", "secrets", "tenants")}
     kind, _, file = settings.mesh.partition(":")
     if kind == "static" and file:
         paths["mesh"] = settings.path(file)

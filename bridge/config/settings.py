@@ -109,6 +109,7 @@ class Settings(BaseModel):
     policies: Path = Path("policies")
     issuers: Path = Path("issuers.yml")
     secrets: Path = Path("secrets.yml")  #: where registered routes may send which secret
+    tenants: Path = Path("tenants.yml")  #: what tenants own, and roles beside what tokens say
     log: str = ".bridge/access.log"  #: a file, or ``-`` for standard output
     log_level: LogLevel = "info"  #: the least level of the gateway's own log, on standard error
     log_format: LogFormat = "text"  #: of the gateway's own log

@@ -13,6 +13,7 @@ from tests.docs.pages import PAGES, ROOT, blocks_of
 #: doesn't know. Of pages with test_blocks.py each block is read alone, by what reads it in use.
 READ_BY = {
     "README.md": "test_readme.py",
+    "docs/access.md": "test_access_page.py",
     "docs/admin.md": "test_admin_page.py",
     "docs/architecture.md": "../architecture/test_walk.py",
     "docs/cli.md": "test_cli_page.py",

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from bridge.admin.api import STEPS, Admin, published
+from bridge.admin.callers import Callers
 from bridge.admin.openapi import build_document
 from bridge.api.call import Identity
 from bridge.catalog import folder, registry
@@ -169,7 +170,7 @@ async def test_what_another_process_registers_is_all_that_is_read_of_the_store(
 async def test_others_are_served_while_a_large_document_is_made(tmp_path: Path) -> None:
     async with opened(tmp_path, 100) as house:
         info = {"title": "HMS Bridge", "version": "1"}
-        made = Admin(house.registry, OpenAuthenticator(()), Metrics(), info, ready=lambda: True)
+        made = Admin(house.registry, Callers(OpenAuthenticator(()), tuple), Metrics(), info, ready=lambda: True)
         operations = published(house.registry.table.routes.values())
         turns = 0
 
