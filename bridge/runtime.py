@@ -115,6 +115,11 @@ class Runtime:
         """The roles that callers of the admin API have beside those of their tokens."""
         return self.tenancy.content.roles
 
+    async def load(self) -> None:
+        """As `Registry.load`."""
+        await self.registry.load()
+        self._tell_foreign()
+
     async def reload(self) -> None:
         """Read again what the operator's files say: issuers, ``secrets.yml``, ``tenants.yml``, the mesh, and all routes
         with their contracts and certificates. What can't be used is logged, and what was there before it stays."""
@@ -126,9 +131,9 @@ class Runtime:
             self.tenancy.content = await asyncio.to_thread(read_tenants, self.settings.path(self.settings.tenants))
         await self.mesh.refresh()
         await self.registry.reload(rebind=True)
-        self.tell_foreign()
+        self._tell_foreign()
 
-    def tell_foreign(self) -> None:
+    def _tell_foreign(self) -> None:
         """Log the live routes that name what their tenant does not own; they go on serving."""
         for route in self.registry.table.routes.values():
             for key, reason in self.tenancy.refusals(route.source.spec, route.owned):
