@@ -76,7 +76,7 @@ def build(settings: Settings) -> Bridge:
     access = open_log(settings, metrics, Failures())
     gateway = Gateway(settings, access, runtime.fronts.unmatched)
     callers = Callers(build_admin_authenticator(runtime.trust), runtime.bindings)
-    readers = Callers(build_authenticator(READERS_AUTH, runtime.trust, runtime.registry), runtime.bindings)
+    readers = Callers(build_authenticator(READERS_AUTH, runtime.trust, runtime.registry.keys), runtime.bindings)
     info, servers = api_info(settings, VERSION), api_servers(settings)
     admin = Admin(runtime.registry, callers, metrics, info, lambda: bool(app.state.ready), servers)
     pages = [*admin.routes(), *SigningKeysPage(runtime.credentials.keys).routes(), *portal.routes()]

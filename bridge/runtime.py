@@ -107,7 +107,9 @@ class Runtime:
         authenticator = self._authenticators.get((spec.auth, keeps_token))
         if authenticator is None:
             networks = self.settings.internal_networks
-            authenticator = build_authenticator(spec.auth, self.trust, self.registry, networks, keeps_token=keeps_token)
+            authenticator = build_authenticator(
+                spec.auth, self.trust, self.registry.keys, networks, keeps_token=keeps_token
+            )
             self._authenticators[spec.auth, keeps_token] = authenticator
         return authenticator
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import orjson
@@ -22,6 +23,7 @@ from bridge.api.call import Identity
 from bridge.api.spec.route import RouteSpec
 from bridge.catalog.binds import AT_ONCE, Publishers, each
 from bridge.catalog.followers import Followers
+from bridge.catalog.keys import LiveKeys
 from bridge.catalog.live import Live, UnboundRoute, growing, same
 from bridge.catalog.spec_folder import SpecFolder
 from bridge.catalog.store import REVISIONS, DeletedRoute, Judge, Revision, Store, StoredRoute
@@ -30,11 +32,11 @@ from bridge.errors import BindError, Fault, NotFound, NotOwned, SettingsError, S
 from bridge.gateway.ownership import check_ownership
 from bridge.gateway.table import Binder, BoundRoute, RouteId, Source, Table, spec_json
 from bridge.gateway.tenancy import Tenancy
-from bridge.stages.auth.api_key import StoredKey
 
 log = logging.getLogger("bridge.routes")
 
-POLL = 1.0  #: seconds between looks at the store for what others wrote, and tries to bind what could not be bound
+POLL = 0.5  #: seconds between looks at the store for what others wrote: a key revoked there is refused within a second
+LOOKS = 2  #: looks for one try to bind what could not be bound
 LOCK_WAIT = 5.0  #: seconds that a change waits for others to be committed
 OTHERS_WAIT = 5.0  #: seconds that a change waits for what other processes registered to be bound
 TURNS = 50  #: tries to commit a change while other processes write
@@ -69,7 +71,7 @@ class Registry:
         self._store = store
         self._live = Live(binder)
         self._folder = SpecFolder(self._live, folder, home)
-        self.keys: dict[str, StoredKey] = {}
+        self.keys = LiveKeys(store, self._writing, self._catch_up, self._live.spawn)
         self._version = UNREAD
         self._catching: set[asyncio.Task[None]] = set()
         #: Of the stored texts that were read, so that they are not read again where another of them has changed.
@@ -103,8 +105,8 @@ class Registry:
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[None]:
-        """The lock, for a change that is committed and goes live in one. Where the store fails on the way, only the
-        store knows what it holds: `follow` reads all of it again."""
+        """The lock, for a change that is committed and goes live in one. Where the store fails on the way, or nobody
+        waits for it any more, only the store knows what it holds: `follow` reads all of it again."""
         try:
             async with asyncio.timeout(LOCK_WAIT):
                 await self._live.lock.acquire()
@@ -112,7 +114,7 @@ class Registry:
             raise _busy() from None
         try:
             yield
-        except StoreError:
+        except (StoreError, asyncio.CancelledError):
             self._version = UNREAD
             raise
         finally:
@@ -149,7 +151,7 @@ class Registry:
         """See what other processes wrote to the store, and try again what could not be bound, until cancelled. A store
         that can't be read is told once; what is live goes on serving."""
         cause = ""
-        while True:
+        for look in count(1):
             await asyncio.sleep(POLL)
             try:
                 await self._catch_up()
@@ -161,6 +163,8 @@ class Registry:
                 if cause:
                     log.info("the store can be used again")
                 cause = ""
+            if look % LOOKS:
+                continue
             candidates = [one for one in self._live.broken.values() if isinstance(one.error, BindError)]
             retries = [one for one in candidates if self._trying.get(one.source.id) is not one]
             if retries:
@@ -183,7 +187,7 @@ class Registry:
         """Read keys and routes: what is gone goes at once, what is new is returned and stands in `_binding`. Under the
         lock."""
         version = await self._store.version()
-        self.keys = {key.id: key for key in await self._store.keys()}
+        self.keys.take(await self._store.keys())
         marks: dict[RouteId, int] = {}
         fresh = []
         for row in await self._store.routes():
@@ -439,10 +443,6 @@ class Registry:
             raise NotFound(f"No route has the id {route_id}.")
         return source
 
-    def find(self, key_id: str) -> StoredKey | None:
-        """An API key by its id (`bridge.stages.auth.api_key.KeyStore`)."""
-        return self.keys.get(key_id)
-
 
 def _source(row: StoredRoute) -> Source:
     """:raises SpecError: this version can't read it."""
@@ -451,7 +451,7 @@ def _source(row: StoredRoute) -> Source:
 
 def _busy() -> StoreError:
     return StoreError(
-        "Others are changing routes, so nothing was changed. Try again in a moment.",
-        f"a change of a registered route waited longer than {LOCK_WAIT:.0f} seconds for others; nothing was written",
+        "Others are changing routes or keys, so nothing was changed. Try again in a moment.",
+        f"a change of a route or key waited longer than {LOCK_WAIT:.0f} seconds for others; nothing was written",
         retry_after=2,
     )

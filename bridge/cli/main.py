@@ -372,11 +372,12 @@ def key_new(
     ttl: Annotated[str, typer.Option(help="How long it is valid; without it, it does not expire.")] = "",
     rps: Annotated[float | None, typer.Option(help="Calls a second that it may make, over all routes.")] = None,
     burst: Annotated[int | None, typer.Option(help="Calls that it may make at once; needs --rps.")] = None,
+    label: Annotated[str, typer.Option(help="A short word within the key's text, such as live or test.")] = "",
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Make a key and print it. It can't be shown again."""
-    from bridge.admin.credentials import caller_limit, new_key
+    from bridge.admin.credentials import new_key
     from bridge.catalog.store import store_file
     from bridge.cli.gateways import check_home
 
@@ -384,8 +385,9 @@ def key_new(
     with explained():
         file = store_file(settings.store, settings.home)
         note = check_home(settings, file, "key") if file is not None else ""
-        limit = caller_limit(rps, burst)
-    text, key_id = run(lambda: new_key(settings, sub, tenant, role or [], scope or [], ttl, limit))
+    text, key_id = run(
+        lambda: new_key(settings, sub, tenant, role or [], scope or [], ttl, rps=rps, burst=burst, label=label)
+    )
     if note:
         console().print(note, markup=False)
     out(json.dumps({"key": text, "id": key_id}) if as_json else text)
@@ -394,18 +396,33 @@ def key_new(
 @key.command("list")
 def key_list(as_json: AsJson = False, config: ConfigFile = None) -> None:
     """List the keys, without their secrets."""
-    from bridge.admin.credentials import list_keys
+    from bridge.admin.credentials import key_line, list_keys
 
     settings = settings_of(config)
     rows = run(lambda: list_keys(settings))
-    out(json.dumps(rows) if as_json else "\n".join("\t".join(str(value) for value in row.values()) for row in rows))
+    out(json.dumps(rows) if as_json else "\n".join(map(key_line, rows)))
+
+
+@key.command("rotate")
+def key_rotate(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as `key list` shows it.")],
+    overlap: Annotated[str, typer.Option(help="How long the old key stays valid, 30d at most: 0s, 1h, 7d.")] = "24h",
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Make a key in place of another and print it. The old one stays valid for a while."""
+    from bridge.admin.credentials import rotated_key
+
+    settings = settings_of(config)
+    text, new_id = run(lambda: rotated_key(settings, key_id, overlap))
+    out(json.dumps({"key": text, "id": new_id}) if as_json else text)
 
 
 @key.command("revoke")
 def key_revoke(
     key_id: Annotated[str, typer.Argument(help="The key's id, as `key list` shows it.")], config: ConfigFile = None
 ) -> None:
-    """Revoke a key. A running gateway refuses it within two seconds."""
+    """Revoke a key. A running gateway refuses it within a second."""
     from bridge.admin.credentials import revoke_key
 
     settings = settings_of(config)

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bridge.catalog.store.base import REVISIONS, DeletedRoute, Judge, Revision, Store, StoredRoute
+from bridge.catalog.store.base import (
+    ALL_KEYS,
+    KEYS,
+    REVISIONS,
+    DeletedRoute,
+    Judge,
+    KeyChange,
+    Revision,
+    Store,
+    StoredRoute,
+)
 from bridge.catalog.store.sqlite import SqliteStore
 from bridge.catalog.store.sqlite_reader import SqliteReader
 from bridge.errors import SettingsError
 
-__all__ = ["REVISIONS", "DeletedRoute", "Judge", "Revision", "Store", "StoredRoute", "open_store", "store_file"]
+__all__ = [
+    "ALL_KEYS",
+    "KEYS",
+    "REVISIONS",
+    "DeletedRoute",
+    "Judge",
+    "KeyChange",
+    "Revision",
+    "Store",
+    "StoredRoute",
+    "open_store",
+    "store_file",
+]
 
 
 def open_store(url: str, home: Path, *, writes: bool = True) -> Store:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from bridge.stages.auth.api_key import StoredKey
+from bridge.stages.auth.stored_key import StoredKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,16 @@ class DeletedRoute:
 Judge = Callable[[StoredRoute | None], None]
 
 
+#: How many keys of each tenant (and of those without one) are kept, and of all together. Those whose validity has ended
+#: count, too, but give way to new ones.
+KEYS = 1000
+ALL_KEYS = 10_000
+
+#: Given a key as the store has it at the moment of a change: the keys to store, itself and at most one new one. It
+#: raises what forbids the change, and is called as `Judge` is.
+KeyChange = Callable[[StoredKey], Sequence[StoredKey]]
+
+
 class Store(Protocol):
     """Every writing method returns only after its commit. All of them may be called from the event loop.
 
@@ -122,7 +132,22 @@ class Store(Protocol):
 
     async def keys(self) -> Sequence[StoredKey]: ...
 
-    async def put_key(self, key: StoredKey) -> None: ...
+    async def add_key(self, key: StoredKey) -> None:
+        """Keep a new key. Where there are as many as there may be, the one goes whose validity ended first.
+
+        :raises Conflict: there are `KEYS` valid keys of its tenant (or without one), or `ALL_KEYS`.
+        """
+        ...
+
+    async def change_key(self, key_id: str, change: KeyChange) -> Sequence[StoredKey]:
+        """Do what `change` makes of a key.
+
+        :returns: what `change` returned; it is stored.
+        :raises Conflict: as `add_key`.
+        :raises NotFound: there is no such key.
+        :raises Exception: what `change` raises; nothing was changed.
+        """
+        ...
 
     async def version(self) -> int:
         """Differs from the last answer when somebody else has written since."""

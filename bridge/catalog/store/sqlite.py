@@ -6,23 +6,22 @@ One connection on one thread of its own: SQLite serialises writers anyway, and t
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, astuple
+from dataclasses import astuple
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
-from bridge.api.call import CallerLimit
 from bridge.catalog.store import revisions
-from bridge.catalog.store.base import DeletedRoute, Judge, Revision, StoredRoute
+from bridge.catalog.store.base import DeletedRoute, Judge, KeyChange, Revision, StoredRoute
+from bridge.catalog.store.keys import KeyTable
 from bridge.config.owner import owner_hint
 from bridge.errors import Fault, InsufficientStorage, SettingsError, StoreError
-from bridge.stages.auth.api_key import StoredKey
+from bridge.stages.auth.stored_key import StoredKey
 
 WAIT = 5.0  #: seconds to wait for another process's lock
 
@@ -56,6 +55,7 @@ class SqliteStore:
         self._identity: Identity | None = None
         #: Counts the files that were opened, since each counts its own versions.
         self._opened = 0
+        self._keys = KeyTable()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # It holds hashes of keys and everybody's specs: not for other users' eyes.
@@ -306,19 +306,21 @@ class SqliteStore:
         return await self._do(read)
 
     async def keys(self) -> Sequence[StoredKey]:
-        rows = await self._do(lambda db: db.execute("SELECT record FROM api_key ORDER BY id").fetchall())
-        return [_key(json.loads(record)) for (record,) in rows]
+        return await self._do(self._keys.all)
 
-    async def put_key(self, key: StoredKey) -> None:
-        record = json.dumps(
-            asdict(key), default=lambda value: sorted(value) if isinstance(value, frozenset) else str(value)
-        )
-
-        def put(db: sqlite3.Connection) -> None:
+    async def add_key(self, key: StoredKey) -> None:
+        def add(db: sqlite3.Connection) -> None:
             with _transaction(db):
-                db.execute("INSERT OR REPLACE INTO api_key VALUES (?, ?)", (key.id, record))
+                self._keys.add(db, key)
 
-        await self._do(put, writes=True)
+        await self._do(add, writes=True)
+
+    async def change_key(self, key_id: str, change: KeyChange) -> Sequence[StoredKey]:
+        def do(db: sqlite3.Connection) -> Sequence[StoredKey]:
+            with _transaction(db):
+                return self._keys.change(db, key_id, change)
+
+        return await self._do(do, writes=True)
 
     def _version(self, db: sqlite3.Connection) -> int:
         return self._opened << 32 | int(db.execute("PRAGMA data_version").fetchone()[0])
@@ -381,9 +383,3 @@ def reason_of(error: Exception) -> str:
 def _row(db: sqlite3.Connection, route_id: int) -> StoredRoute | None:
     row = db.execute("SELECT id, spec, changed_at, changed_by FROM route WHERE id = ?", (route_id,)).fetchone()
     return StoredRoute(*row) if row else None
-
-
-def _key(record: dict[str, Any]) -> StoredKey:
-    values = {name: frozenset(record[name]) for name in ("roles", "scopes")}
-    limit = record.get("limit")
-    return StoredKey(**{**record, **values, "limit": CallerLimit(**limit) if limit else None})

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from bridge.catalog.store.keys import KeyTable
 from bridge.catalog.store.sqlite import SCHEMA_VERSION, SqliteStore, reason_of
 from bridge.config.owner import owner_hint
 from bridge.errors import Fault, SettingsError, StoreError
@@ -29,6 +30,7 @@ class SqliteReader(SqliteStore):
     def __init__(self, path: Path) -> None:  # not the base's, which creates and opens the file
         self._path = path
         self._opened = 0
+        self._keys = KeyTable()
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -10,9 +10,10 @@ import pytest
 from bridge.api.call import Call, CallerLimit
 from bridge.api.spec.auth import ApiKeyAuth
 from bridge.errors import BindError, Forbidden, Unauthorized
-from bridge.stages.auth.api_key import ApiKeyVerifier, MemoryKeys, mint_key
+from bridge.stages.auth.api_key import ApiKeyVerifier, MemoryKeys
 from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.issuers import Trust
+from bridge.stages.auth.stored_key import mint_key
 
 NOBODY = Trust([])  # no issuer: only keys count here
 

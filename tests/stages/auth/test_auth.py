@@ -11,9 +11,10 @@ from pydantic import TypeAdapter
 from bridge.api.call import Call, Identity
 from bridge.api.spec.auth import Auth
 from bridge.errors import BindError, Forbidden, Unauthorized
-from bridge.stages.auth.api_key import MemoryKeys, mint_key
+from bridge.stages.auth.api_key import MemoryKeys
 from bridge.stages.auth.auth import build_admin_authenticator, build_authenticator
 from bridge.stages.auth.needs import require_role
+from bridge.stages.auth.stored_key import mint_key
 
 SPEC = TypeAdapter(Auth)
 INSIDE = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
