@@ -10,11 +10,13 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from bridge.admin.recorder import TRUSTED_PROXY
 from bridge.api.spec.route import RouteSpec
 from bridge.config import yaml
 from bridge.config.specfile import MAX_SPEC
 from bridge.errors import ClientDisconnected, RequestTimeout, TooLarge
 from bridge.gateway.table import BoundRoute, spec_json
+from bridge.http.public_address import public_prefix
 
 SPEC_TIMEOUT = 30.0  #: seconds that a publisher may take to send a spec
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "application/vnd.yaml")
@@ -60,19 +62,32 @@ def _short(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
-async def read_body(request: Request) -> bytes:
-    """The whole body, within a spec's size and time."""
+async def read_body(request: Request, max_body: int = MAX_SPEC, what: str = "A route spec") -> bytes:
+    """The whole body, within a size in bytes and `SPEC_TIMEOUT`.
+
+    :param what: is sent, for messages.
+    """
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(SPEC_TIMEOUT):
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > MAX_SPEC:
-                    raise TooLarge(f"A route spec has at most {MAX_SPEC // 1024} kB.")
+                if size > max_body:
+                    raise TooLarge(f"{what} has at most {max_body // 1024} kB.")
                 chunks.append(chunk)
     except TimeoutError:
-        raise RequestTimeout("The spec did not arrive in time.") from None
+        raise RequestTimeout(f"{what} did not arrive in time.") from None
     except ClientDisconnect:
         raise ClientDisconnected() from None
     return b"".join(chunks)
+
+
+def fields_of(request: Request) -> list[tuple[str, str]]:
+    """The request's header fields."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+
+
+def prefix_of(request: Request) -> str:
+    """What a trusted proxy has removed from the path's beginning."""
+    return public_prefix(fields_of(request)) if request.scope.get(TRUSTED_PROXY) else ""

@@ -18,9 +18,19 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from bridge.admin.access import ADMIN_LISTENER, reader_of
-from bridge.admin.answers import YAML_TYPES, active, json_response, read_body, wants_yaml, yaml_response
+from bridge.admin.answers import (
+    YAML_TYPES,
+    active,
+    fields_of,
+    json_response,
+    prefix_of,
+    read_body,
+    wants_yaml,
+    yaml_response,
+)
 from bridge.admin.callers import Callers
 from bridge.admin.history import History
+from bridge.admin.keys import KeyPages
 from bridge.admin.openapi import PublishedOperation, draft_document, for_host, for_tenant
 from bridge.admin.openapi.access import methods_with_needs
 from bridge.admin.publisher import PublisherAccess, preconditions, registered
@@ -45,7 +55,7 @@ from bridge.errors import (
 )
 from bridge.gateway.table import BoundRoute, Source, Table, spec_json
 from bridge.http.memo import Memo
-from bridge.http.public_address import public_base, public_prefix
+from bridge.http.public_address import public_base
 from bridge.observe.metrics import Metrics
 from bridge.payload.parsing import parse_json
 
@@ -70,6 +80,7 @@ class Admin:
         self._registry = registry
         self._access = PublisherAccess(registry, callers)
         self._history = History(registry, self._access)
+        self._keys = KeyPages(registry.keys, self._access)
         self._metrics = metrics
         self._info, self._servers = info, servers
         self._ready = ready
@@ -91,6 +102,7 @@ class Admin:
             route("/-/routes/{id:path}/openapi", GET=self.route_openapi),
             *self._history.routes(),
             route("/-/routes/{id:path}", GET=self.show, PUT=self.replace, DELETE=self.delete),
+            *self._keys.routes(),
             Route("/health/live", self.live),
             Route("/health/ready", self.ready),
             Route("/metrics", self.metrics),
@@ -125,7 +137,7 @@ class Admin:
     async def register(self, request: Request, who: Identity) -> Response:
         spec, document = await self._spec(request, who)
         bound = await self._registry.put(Source(0, "store", spec, document=document), who)
-        location = f"{_prefix(request)}/-/routes/{bound.source.id}"
+        location = f"{prefix_of(request)}/-/routes/{bound.source.id}"
         return active(bound, await self._registry.warnings(bound), 201, location=location)
 
     async def replace(self, request: Request, who: Identity) -> Response:
@@ -309,11 +321,6 @@ class Admin:
             await asyncio.sleep(0)
 
 
-def _prefix(request: Request) -> str:
-    """What a trusted proxy has removed from the path's beginning."""
-    return public_prefix(_fields(request)) if request.scope.get(TRUSTED_PROXY) else ""
-
-
 def _servers(request: Request) -> list[dict[str, Any]]:
     """Where a trusted proxy says that it serves the routes, as Server Objects; none if it says nothing.
 
@@ -321,12 +328,8 @@ def _servers(request: Request) -> list[dict[str, Any]]:
     """
     if not request.scope.get(TRUSTED_PROXY) or request.scope.get(ADMIN_LISTENER):
         return []
-    base = public_base(_fields(request), request.url.scheme, request.headers.get("host", ""))
+    base = public_base(fields_of(request), request.url.scheme, request.headers.get("host", ""))
     return [{"url": base}] if base else []
-
-
-def _fields(request: Request) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
 
 
 def _replaced(request: Request) -> str:

@@ -58,6 +58,9 @@ PERMISSIONS: Mapping[str, Mapping[str, Permission]] = {
     "/-/routes/{id:path}/history": {"GET": READ},
     "/-/routes/{id:path}/history/{revision}": {"GET": READ},
     "/-/routes/{id:path}/rollback": {"POST": PUBLISH},
+    "/-/keys": {"GET": READ_ACCESS, "POST": ADMINISTER},
+    "/-/keys/{id}": {"GET": READ_ACCESS, "DELETE": ADMINISTER},
+    "/-/keys/{id}/rotate": {"POST": ADMINISTER},
     # Pages, which `BRIDGE_ADMIN_PUBLIC` may open to everybody.
     "/-/health/live": {"GET": READ},
     "/-/health/ready": {"GET": READ},

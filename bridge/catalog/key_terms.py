@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
@@ -29,13 +30,27 @@ def _short(overlap: float) -> float:
 
 
 def _list(value: object) -> object:
-    return tuple(dict.fromkeys(value)) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
+    if not isinstance(value, list):
+        return value
+    return tuple(dict.fromkeys(value) if all(isinstance(one, str) for one in value) else value)
+
+
+def _scope(text: str) -> str:
+    if not re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", text):
+        raise ValueError("it must be ASCII without spaces, quotes and backslashes")
+    return text
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(LABEL, text):
+        raise ValueError("it must be 1 to 12 lower-case letters and digits, a letter first")
+    return text
 
 
 Subject = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_printable)]
 Role = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_printable)]
 #: RFC 6749, section 3.3.
-Scope = Annotated[str, StringConstraints(max_length=128, pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")]
+Scope = Annotated[str, StringConstraints(max_length=128), AfterValidator(_scope)]
 
 
 class KeyLimit(Model):
@@ -63,7 +78,7 @@ class KeyTerms(Model):
     scopes: Annotated[tuple[Scope, ...], BeforeValidator(_list), Field(max_length=_MOST_NAMES)] = ()
     limit: KeyLimit | None = None
     ttl: Seconds | None = None
-    label: Annotated[str, Field(pattern=f"^{LABEL}$")] | None = None
+    label: Annotated[str, AfterValidator(_label)] | None = None
 
 
 class Rotation(Model):

@@ -234,6 +234,33 @@ def test_keys(cli: Any) -> None:
     assert cli("key", "revoke", "nobody").returncode == 1
 
 
+def test_a_rotated_key(cli: Any) -> None:
+    made = cli(
+        "key", "new", "--sub", "press", "--role", "reader", "--ttl", "7d", "--label", "live", "--rps", "5", "--json"
+    )
+    key = json.loads(made.stdout)
+    assert key["key"].startswith("hmsb_live_")
+    rotated = json.loads(cli("key", "rotate", key["id"], "--overlap", "1h", "--json").stdout)
+    old, new = sorted(json.loads(cli("key", "list", "--json").stdout), key=lambda entry: entry["id"] != key["id"])
+    assert (old["replaced_by"], new["lineage"]) == (new["id"], old["id"]) == (rotated["id"], key["id"])
+    assert {name: new[name] for name in ("subject", "roles", "limit", "by")} == {
+        "subject": "press", "roles": ["reader"], "limit": {"rps": 5.0, "burst": None}, "by": "hms-bridge key",
+    }  # fmt: skip
+    assert f"replaced by {new['id']}" in cli("key", "list").stdout
+    for words, reason in (
+        (("rotate", key["id"]), f"was rotated before; the one that replaced it is {new['id']}"),
+        (("rotate", "nobody"), "no key has the id 'nobody'"),
+        (("rotate", new["id"], "--overlap", "31d"), "--overlap: it must be 30 days (30d) or less"),
+        (("rotate", new["id"], "--overlap", "soon"), "--overlap: 'soon' is no duration"),
+        (("new", "--sub", ""), "--sub: it must not be empty"),
+        (("new", "--sub", "a", "--label", "Live"), "--label: it must be 1 to 12 lower-case letters"),
+        (("new", "--sub", "a", "--scope", "a b"), "--scope: it must be ASCII without spaces"),
+        (("new", "--sub", "a", "--tenant", "a b"), "--tenant: it must be of the form"),
+    ):
+        refused = cli("key", *words)
+        assert (refused.returncode, reason in refused.stderr) == (1, True), refused.stderr
+
+
 def test_a_key_with_a_limit_of_its_own(cli: Any) -> None:
     assert cli("key", "new", "--sub", "press", "--rps", "2.5", "--burst", "10").returncode == 0
     assert "2.5/s burst 10" in cli("key", "list").stdout

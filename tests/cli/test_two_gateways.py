@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -131,3 +132,27 @@ async def test_others_register_while_one_asks_a_server_that_says_nothing(pair: P
         assert not late.done()
         pair.silent.close()
     assert (await late).status_code == 400
+
+
+async def test_a_key_that_one_issues_and_the_other_or_a_command_ends(pair: Pair, home: Path, cli: Any) -> None:
+    token = LocalIssuer.open(load({}, home=home)).mint("admin", ("api_admin",))
+    admin = {"authorization": f"Bearer {token}"}
+    await pair.register(auth={"type": "api_key"})
+
+    async def refused(client: httpx.AsyncClient, key: str) -> None:
+        async with asyncio.timeout(20):
+            while (await client.get("/v1/a", headers={"x-api-key": key})).status_code != 401:
+                await asyncio.sleep(0.05)
+
+    key = (await pair.one.post("/-/keys", json={"subject": "payroll"}, headers=admin)).json()
+    assert (await pair.two.delete(f"/-/keys/{key['id']}", headers=admin)).status_code == 204
+    await refused(pair.one, key["key"])
+
+    text = (await asyncio.to_thread(cli, "key", "new", "--sub", "payroll")).stdout.strip()
+    for client in (pair.one, pair.two):
+        assert (await client.get("/v1/a", headers={"x-api-key": text})).status_code != 401
+    rotated = json.loads((await asyncio.to_thread(cli, "key", "rotate", text.split("_")[1], "--json")).stdout)
+    assert (await pair.two.get("/v1/a", headers={"x-api-key": rotated["key"]})).status_code != 401
+    await asyncio.to_thread(cli, "key", "revoke", rotated["id"])
+    for client in (pair.one, pair.two):
+        await refused(client, rotated["key"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from bridge.errors import BindError, Forbidden, Unauthorized
 from bridge.stages.auth.api_key import ApiKeyVerifier, MemoryKeys
 from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.issuers import Trust
-from bridge.stages.auth.stored_key import mint_key
+from bridge.stages.auth.key_text import is_whole
+from bridge.stages.auth.stored_key import mint_key, rotate_key
 
 NOBODY = Trust([])  # no issuer: only keys count here
 
@@ -135,3 +137,59 @@ async def test_the_caller_has_the_limit_of_its_key() -> None:
     authenticate = build_authenticator(ApiKeyAuth(type="api_key"), NOBODY, MemoryKeys([key, other]))
     assert (await authenticate(call(text))).limit == CallerLimit(2.5, 10)
     assert (await authenticate(call(without))).limit is None
+
+
+async def test_a_key_and_the_one_that_replaces_it_count_as_one_caller(clock: Any) -> None:
+    first, key = mint_key("payroll", limit=CallerLimit(5), clock=clock)
+    text, old, new = rotate_key(key, 60, "bob", clock())
+    authenticate = build_authenticator(ApiKeyAuth(type="api_key"), NOBODY, MemoryKeys([old, new], clock))
+    one, two = await authenticate(call(first)), await authenticate(call(text))
+    assert one == two
+    assert (one.key, one.limit) == (f"key:{key.id}", CallerLimit(5))
+    clock.now += 60
+    assert await authenticate(call(text)) == two
+    with pytest.raises(Unauthorized, match="A new API key has replaced this one, which has expired"):
+        await authenticate(call(first))
+
+
+def old_key() -> Any:
+    """A key as versions without checksums made it: all of its secret is random."""
+    _, key = mint_key("payroll")
+    text = f"hmsb_{key.id}_" + "Zx-_9" * 8 + "Zx-"
+    return text, replace(key, hash=sha256(text.encode()).hexdigest())
+
+
+def test_a_key_without_a_checksum_stays_valid(clock: Any) -> None:
+    text, key = old_key()
+    assert not is_whole(text)
+    assert verifier([key], clock).verify(call(text)) is key
+
+
+class Behind(MemoryKeys):
+    """Another process has made keys of which this one learns when it looks."""
+
+    def __init__(self, fresh: Any) -> None:
+        super().__init__()
+        self.fresh, self.looks = fresh, 0
+
+    async def refresh(self) -> None:
+        self.looks += 1
+        self.keys |= {key.id: key for key in self.fresh}
+
+
+async def test_a_key_that_another_process_has_just_made_is_looked_for() -> None:
+    text, key = mint_key("payroll")
+    keys = Behind([key])
+    authenticate = build_authenticator(ApiKeyAuth(type="api_key"), NOBODY, keys)
+    assert authenticate.known(call(text)) is None
+    assert (await authenticate(call(text))).subject == "payroll"
+    assert authenticate.known(call(text)) is not None
+    assert keys.looks == 1
+    other, _ = mint_key("payroll")
+    with pytest.raises(Unauthorized, match="not valid"):
+        await authenticate(call(other))
+    assert keys.looks == 2
+    for wrong in (other[:-1] + ("A" if other[-1] != "A" else "B"), text[:-1] + ("A" if text[-1] != "A" else "B")):
+        with pytest.raises(Unauthorized, match="not valid"):  # mistyped, or of a key that is known: nobody is asked
+            authenticate.known(call(wrong))
+    assert keys.looks == 2
