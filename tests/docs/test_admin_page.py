@@ -74,3 +74,31 @@ async def test_each_call_of_the_table(start: Start) -> None:
             return (await gateway.client.request(method, target, headers=headers, content=body)).status_code
 
         assert {call: await status(call) for call in calls} == ANSWERS
+
+
+KEY_ANSWERS = {
+    "GET /-/keys": 200,
+    "POST /-/keys": 201,
+    "GET /-/keys/{id}": 200,
+    "POST /-/keys/{id}/rotate": 201,
+    "DELETE /-/keys/{id}": 204,
+}
+
+
+async def test_each_call_of_the_table_of_keys(start: Start) -> None:
+    page = (ROOT / "docs" / "admin.md").read_text("utf-8").partition("## API keys")[2]
+    table = page.partition("| call | does |\n")[2].partition("\n\n")[0]
+    calls = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    async with start(mesh={}) as gateway:
+        admin = gateway.bearer(roles=("api_admin",))
+        terms = {"subject": "press", "limit": {"rps": 1, "burst": 2}, "ttl": "90d", "label": "live"}
+        made = (await gateway.client.post("/-/keys", json=terms, headers=admin)).json()
+        [fields] = re.findall(r'\{"keys": \[\{(.+?)\}\]\}', table)
+        assert ["key", *re.findall(r'"(\w+)"', fields)] == list(made)
+
+        async def status(call: str) -> int:
+            method, target = call.replace("{id}", made["id"]).split()
+            body = {"overlap": "24h"} if "rotate" in target else terms if method == "POST" else None
+            return (await gateway.client.request(method, target, headers=admin, json=body)).status_code
+
+        assert {call: await status(call) for call in calls} == KEY_ANSWERS
