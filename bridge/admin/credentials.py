@@ -129,7 +129,7 @@ def key_line(entry: Mapping[str, Any]) -> str:
     """An entry of `list_keys` in one line, its parts separated by tabs; `-` for what it has not."""
     limit = entry["limit"]
     rate = "-" if limit is None else f"{limit['rps']:g}/s" + (f" burst {limit['burst']}" if limit["burst"] else "")
-    state = {"ACTIVE": "good"}.get(entry["status"], entry["status"].lower())
+    state = "good" if entry["status"] == "ACTIVE" else str(entry["status"]).lower()
     if state == "good" and entry["replaced_by"]:
         state = f"replaced by {entry['replaced_by']}"
     names = [",".join(entry[kind]) or "-" for kind in ("roles", "scopes")]

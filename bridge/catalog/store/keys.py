@@ -75,7 +75,8 @@ def _key(key_id: str, record: str) -> StoredKey | None:
         for name in ("roles", "scopes"):
             values[name] = frozenset(values[name])
         limit = values.get("limit")
-        return StoredKey(**values | {"limit": CallerLimit(**limit) if limit else None})
+        values["limit"] = CallerLimit(**limit) if limit else None
+        return StoredKey(**values)
     except (ValueError, TypeError, KeyError) as error:
         log.error("the API key %s can't be read by this version, and is refused: %s", key_id, type(error).__name__)
         return None
