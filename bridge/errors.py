@@ -13,6 +13,7 @@
         ├── ClientError           4xx: the caller can mend it
         ├── StoreError            503, 507: what the gateway keeps can't be read or written
         ├── Overloaded            503: the gateway has too much to do
+        ├── LimitsUnavailable     503: calls can't be counted
         ├── ShuttingDown          503: the gateway ends
         └── UpstreamError         5xx: the service behind the gateway failed
 
@@ -370,6 +371,21 @@ class Overloaded(RequestError):
     title = "The gateway has too much to do just now"
 
 
+class LimitsUnavailable(RequestError):
+    """Calls can't be counted, since the server that counts them is away, and the operator wants none uncounted."""
+
+    status = 503
+    slug = "limits-unavailable"
+    title = "Calls can't be counted just now"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The gateway can't count calls just now, so it takes none. Try again in a moment.",
+            headers=[("retry-after", "1")],
+            cause="the server of BRIDGE_LIMITS is away",
+        )
+
+
 class ShuttingDown(RequestError):
     """The gateway ends before the call does; another instance of it may take the call."""
 
@@ -453,5 +469,5 @@ class DeadlineExceeded(Timeout):
 def is_gateways(error: Exception) -> bool:
     """Whether a call failed within the gateway, or at an issuer, so that its service is not to blame."""
     return isinstance(
-        error, Overloaded | ShuttingDown | StoreError | IssuerUnavailable | UpstreamAuthFailed
+        error, Overloaded | LimitsUnavailable | ShuttingDown | StoreError | IssuerUnavailable | UpstreamAuthFailed
     ) or not isinstance(error, RequestError)

@@ -37,6 +37,7 @@ from bridge.observe.config_files import ConfigFiles
 from bridge.plugins import Transformers
 from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.issuers import Trust
+from bridge.stages.quota.setting import open_limits
 from bridge.transport.fetch import Fetcher
 from bridge.transport.grpc.caller import Caller
 
@@ -53,9 +54,8 @@ class Runtime:
     """
 
     def __init__(self, settings: Settings, *, serving: bool = True, writing: bool = True) -> None:
-        if settings.limits != "memory://":
-            raise SettingsError(f"BRIDGE_LIMITS: {settings.limits!r} is not supported; use memory://")
         self.settings = settings
+        self.limits = open_limits(settings, writes=serving and writing)
         self.files = ConfigFiles()
         self.trust = Trust.load(settings, verifying=writing)
         self.tenancy = Tenancy(read_tenants(settings.path(settings.tenants)), str(settings.tenants))
@@ -86,6 +86,7 @@ class Runtime:
             cors=settings.cors,
             credentials=self.credentials.bind,
             cookies=caller_cookies,
+            limits=self.limits,
         )
         for file in (settings.issuers, settings.secrets, settings.tenants):  # each of them was read
             self.files.told(file.name, current=True)
@@ -157,7 +158,7 @@ class Runtime:
         async with AsyncExitStack() as stack:
             parts = (
                 self.store, self.trust, self.mesh, self.upstreams, self.fetcher, self.transformers, self.registry,
-                self.credentials,
+                self.credentials, self.limits,
             )  # fmt: skip
             for part in parts:
                 stack.push_async_callback(part.aclose)

@@ -24,6 +24,7 @@ class Exchange:
     :ivar timeout: seconds that the client allows; None: it sets no limit.
     :ivar deadline: of a unary call, in the loop's `time()`; set by the stage ``receive``.
     :ivar transfer: the call's bodies that are passed on while they arrive; None if both are whole.
+    :ivar release: called once the call is over, whatever its end: it no longer counts as under way.
     :ivar problem: an error of this call and the response to it, if a thread has already serialised that.
     """
 
@@ -35,6 +36,7 @@ class Exchange:
         "has_body",
         "problem",
         "record",
+        "release",
         "request",
         "size",
         "timeout",
@@ -50,4 +52,5 @@ class Exchange:
         self.timeout: float | None = None
         self.deadline = 0.0
         self.transfer: Transfer | None = None
+        self.release: Callable[[], None] | None = None
         self.problem: tuple[Exception, Reply] | None = None

@@ -1,12 +1,40 @@
-"""How often a caller may call: the interface of a route's ``rate_limit``."""
+"""How often a caller may call: the interface of a route's ``rate_limit`` and ``limits``."""
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
 from bridge.api.call import Call, Identity
+
+Kind = Literal["rate", "quota", "concurrency"]
+Fields = list[tuple[str, str]]
+
+
+class Policy:
+    """One limit as its clients see it. The header fields that only depend on the policy are kept: a client's calls
+    have the same ones."""
+
+    __slots__ = ("item", "kind", "limit", "limit_field", "name", "policy_field", "window")
+
+    def __init__(self, name: str, kind: Kind) -> None:
+        self.name, self.kind = name, kind
+        self.limit, self.window = -1, 0.0
+        self.item = ""
+        self.policy_field = self.limit_field = ("", "")
+
+    def describe(self, limit: int, window: float) -> None:
+        """From now on the fields are those of `limit` calls in `window` seconds (at once, of a concurrency)."""
+        self.limit, self.window = limit, window
+        # draft-ietf-httpapi-ratelimit-headers-11, section 3.1: q, qu and w.
+        rest = 'qu="concurrent-requests"' if self.kind == "concurrency" else f"w={math.ceil(window)}"
+        self.item = f'"{self.name}";q={limit};{rest}'
+        self.policy_field = ("ratelimit-policy", self.item)
+        self.limit_field = ("x-ratelimit-limit", str(limit))
+
+
+DEFAULT = Policy("default", "rate")  #: of limiters that are given none
 
 
 class Verdict:
@@ -17,13 +45,22 @@ class Verdict:
     :ivar remaining: calls that may still follow immediately.
     :ivar reset_after: until the whole limit is available again; for a refused call, until one more is allowed.
     :ivar retry_after: until one more call is allowed; 0 if this one is allowed.
-    :ivar window: the period of `limit`.
+    :ivar window: the period of `limit`; 0 for one of calls that are under way.
+    :ivar policy: the limit.
+    :ivar release: to be called when the call is over; None: nothing waits for that.
     """
 
-    __slots__ = ("allowed", "limit", "remaining", "reset_after", "retry_after", "window")
+    __slots__ = ("allowed", "limit", "policy", "release", "remaining", "reset_after", "retry_after", "window")
 
     def __init__(
-        self, allowed: bool, limit: int, remaining: int, reset_after: float, retry_after: float, window: float
+        self,
+        allowed: bool,
+        limit: int,
+        remaining: int,
+        reset_after: float,
+        retry_after: float,
+        window: float,
+        policy: Policy = DEFAULT,
     ) -> None:
         self.allowed = allowed
         self.limit = limit
@@ -31,16 +68,20 @@ class Verdict:
         self.reset_after = reset_after
         self.retry_after = retry_after
         self.window = window
+        self.policy = policy
+        self.release: Callable[[], None] | None = None
 
-    def headers(self) -> list[tuple[str, str]]:
+    def headers(self) -> Fields:
         """``RateLimit`` and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4), the
         ``X-RateLimit-*`` that most clients know (reset in seconds from now), and ``Retry-After`` on a refusal."""
-        policy, limit = _policy(self.limit, self.window)
+        policy = self.policy
+        if self.limit != policy.limit or self.window != policy.window:
+            policy.describe(self.limit, self.window)
         remaining, reset = f"{self.remaining}", f"{math.ceil(self.reset_after)}"
         fields = [
-            policy,
-            ("ratelimit", f'"default";r={remaining};t={reset}'),
-            limit,
+            policy.policy_field,
+            ("ratelimit", f'"{policy.name}";r={remaining};t={reset}'),
+            policy.limit_field,
             ("x-ratelimit-remaining", remaining),
             ("x-ratelimit-reset", reset),
         ]
@@ -49,20 +90,86 @@ class Verdict:
         return fields
 
 
-@lru_cache(maxsize=1024)
-def _policy(limit: int, window: float) -> tuple[tuple[str, str], tuple[str, str]]:
-    """The fields that depend on the limit alone."""
-    policy = ("ratelimit-policy", f'"default";q={limit};w={math.ceil(window)}')
-    return policy, ("x-ratelimit-limit", str(limit))
+class Verdicts(Verdict):
+    """The verdict of several limits. Its own figures are those of the one that leaves the fewest calls; where some
+    refuse, of the one that refuses for longest.
+
+    :ivar parts: of each limit, in the order of the spec.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: Sequence[Verdict], release: Callable[[], None] | None = None) -> None:
+        tightest = parts[0]
+        for part in parts:
+            if part.allowed:
+                tighter = tightest.allowed and part.remaining < tightest.remaining
+            else:
+                tighter = tightest.allowed or part.retry_after > tightest.retry_after
+            if tighter:
+                tightest = part
+        self.allowed = tightest.allowed
+        self.limit, self.remaining, self.window = tightest.limit, tightest.remaining, tightest.window
+        self.reset_after, self.retry_after = tightest.reset_after, tightest.retry_after
+        self.policy = tightest.policy
+        self.parts, self.release = parts, release
+
+    def headers(self) -> Fields:
+        """As of one limit, with an item for each policy; a refusal's ``RateLimit`` has only those that refuse."""
+        items, states, allowed = [], [], self.allowed
+        for part in self.parts:
+            policy = part.policy
+            if part.limit != policy.limit or part.window != policy.window:
+                policy.describe(part.limit, part.window)
+            items.append(policy.item)
+            if part.allowed is allowed:
+                state = f'"{policy.name}";r={part.remaining}'
+                # Nobody knows when a call that is under way will end.
+                states.append(state if policy.kind == "concurrency" else f"{state};t={math.ceil(part.reset_after)}")
+        fields = [
+            ("ratelimit-policy", ", ".join(items)),
+            ("ratelimit", ", ".join(states)),
+            self.policy.limit_field,
+            ("x-ratelimit-remaining", f"{self.remaining}"),
+            ("x-ratelimit-reset", f"{math.ceil(self.reset_after)}"),
+        ]
+        if not allowed:
+            fields.append(("retry-after", str(max(1, math.ceil(self.retry_after)))))
+        return fields
+
+
+class Unlimited(Verdict):
+    """No limit applies to the call, or none is known: the response says nothing of limits."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(True, 0, 0, 0.0, 0.0, 0.0)
+
+    def headers(self) -> Fields:
+        return []
+
+
+UNLIMITED = Unlimited()
 
 
 class Limiter(Protocol):
     """Counts the calls of a route, in any store."""
 
+    def for_operation(self, name: str) -> Limiter:
+        """The same counts, as a call of the operation `name` takes of them."""
+        ...
+
     def take_now(self, identity: Identity, call: Call, route_tenant: str | None) -> Verdict | None:
-        """Count one call if that needs no waiting; else None: nothing is counted, and `take` must be awaited."""
+        """Count one call if that needs no waiting; else None: nothing is counted, and `take` must be awaited.
+
+        :raises bridge.errors.LimitsUnavailable: calls can't be counted, and are then refused.
+        """
         ...
 
     async def take(self, identity: Identity, call: Call, route_tenant: str | None) -> Verdict:
-        """Count one call."""
+        """Count one call.
+
+        :raises bridge.errors.LimitsUnavailable: as `take_now`.
+        """
         ...

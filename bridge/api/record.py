@@ -9,6 +9,7 @@ from dataclasses import dataclass
 class Record:
     """One request, filled in while it is handled. Times are seconds, sizes bytes; status 0: there was no status.
 
+    :ivar limit: the policy that refused the call; ``""``: none did.
     :ivar close_code: of a relayed WebSocket (RFC 6455, section 7.4); 0: it was none.
     :ivar problem: the end of the ``type`` of the problem that the gateway answered with; ``""``: it was none.
     :ivar client_failed: the call failed by what the client sent or did not send. In protocols that put a status of
@@ -38,6 +39,7 @@ class Record:
     messages_up: int = 0
     messages_down: int = 0
     close_code: int = 0
+    limit: str = ""
     cache: str = ""
     cause: str = ""
     problem: str = ""

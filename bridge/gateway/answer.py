@@ -96,6 +96,8 @@ class Gateway:
         finally:
             if exchange.transfer is not None:
                 exchange.transfer.close(record)
+            if exchange.release is not None:
+                exchange.release()
             record.total = time.perf_counter() - began
             self.log(record)
 

@@ -38,7 +38,7 @@ from bridge.plugins import Transformers
 from bridge.stages.auth.presented import credential_parameters
 from bridge.stages.cache.memory import MemoryCache
 from bridge.stages.cors import CorsPolicy
-from bridge.stages.quota.memory import MemoryLimiter
+from bridge.stages.quota.store import LimitStore, MemoryLimits, same_limits
 
 #: A file's route is named after its file, a registered one has the number that the store gave it.
 RouteId = int | str
@@ -197,6 +197,7 @@ class Binder:
     :param max_body: bytes; what a registered route may allow at most, as its publisher must not use up the memory that
         the operator has set a limit for. None: no limit.
     :param cors: of routes without a ``cors`` of their own.
+    :param limits: where calls are counted; None: in memory.
     :ivar secrets: what routes that are bound from now on may name.
     """
 
@@ -214,7 +215,9 @@ class Binder:
         cookies: Callable[[RouteSpec, str], Cookies | None] = lambda spec, wire: None,
         max_body: int | None = None,
         cors: CorsSpec | None = None,
+        limits: LimitStore | None = None,
     ) -> None:
+        self._limits = limits or MemoryLimits()
         self._transformers = transformers
         self._authenticate = authenticate
         self._connect = connect
@@ -240,6 +243,10 @@ class Binder:
         scheme = spec.upstream.scheme or wire  # a wire's plain scheme is named after it
         return Grant(source.kind == "file", spec.tenant or "", spec.upstream, scheme, self.secrets)
 
+    def _limiter(self, spec: RouteSpec, operations: Sequence[str], old: BoundRoute | None) -> Limiter | None:
+        limiter = self._limits.bind(spec, operations)
+        return old.limiter if old is not None and same_limits(spec, old.source.spec) else limiter
+
     async def bind(self, source: Source, old: BoundRoute | None = None, *, serves: bool = True) -> BoundRoute:
         """:param old: the route that it replaces; if its limit is the same, the calls counted so far stay counted.
         :param serves: whether the route may be called; it is bound to find its faults otherwise.
@@ -264,7 +271,7 @@ class Binder:
             wire=transformer.wire,
             operations=operations,
             authenticator=authenticator,
-            limiter=_limiter(spec, old),
+            limiter=self._limiter(spec, [operation.name for operation in operations], old),
             cache=MemoryCache(spec.cache.ttl) if spec.cache else None,
             cors=_cors(spec.cors or self._cors, spec, operations, authenticator),
             egress=egress,
@@ -294,12 +301,6 @@ def _cookies(cookies: Cookies | None, spec: RouteSpec, old: BoundRoute | None) -
         return cookies
     before = old.source.spec
     return old.cookies if (before.upstream, before.tenant) == (spec.upstream, spec.tenant) else cookies
-
-
-def _limiter(spec: RouteSpec, old: BoundRoute | None) -> Limiter | None:
-    if old is not None and old.source.spec.rate_limit == spec.rate_limit:
-        return old.limiter
-    return MemoryLimiter(spec.rate_limit) if spec.rate_limit else None
 
 
 class Table:

@@ -68,6 +68,8 @@ def line_of(record: Record) -> bytes:
     members["ms_total"] = round(record.total * 1000, 3)
     members["ms_upstream"] = round(record.waited * 1000, 3)
     members["ms_translation"] = round(record.translated * 1000, 3)
+    if record.limit:
+        members["limit"] = record.limit
     if record.cache:
         members["cache"] = record.cache
     if record.problem:

@@ -19,7 +19,7 @@ from bridge.api.spec.edits import HeadersSpec, QuerySpec
 from bridge.api.spec.forwarded import ForwardedSpec, Forwarding
 from bridge.api.spec.ip import IpRules
 from bridge.api.spec.lifecycle import Deprecated, Description, Sunset, SunsetSpec, Tags, check_order
-from bridge.api.spec.limits import Cache, RateLimit, Stream
+from bridge.api.spec.limits import Cache, Limits, RateLimit, Stream
 from bridge.api.spec.retry import RetrySpec
 from bridge.api.spec.scalars import Method, Model, Seconds, Size
 from bridge.api.spec.transform import Transform
@@ -67,6 +67,7 @@ class RouteSpec(Model):
     forwarded: Forwarding = ForwardedSpec()
     cookies: CookieMode | None = None  #: None: they pass between client and service
     rate_limit: RateLimit | None = None
+    limits: Limits | None = None
     cache: Cache | None = None
     compress: bool | Compress | None = None  #: None: as the setting says
     timeout: Seconds = 30.0

@@ -1,4 +1,4 @@
-"""How often a caller may call: the stage of a route's ``rate_limit``."""
+"""How often a caller may call: the stage of a route's ``rate_limit`` and ``limits``."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ from bridge.api.limiter import Limiter, Verdict
 from bridge.api.stage import BoundOperation, Handler
 from bridge.errors import RateLimited
 
+_REASONS = {
+    "rate": "You have made more calls than this route allows. Try again in a moment.",
+    "quota": "The calls of this day or month are used up. Retry-After says how long it is until there are new ones.",
+    "concurrency": "As many calls are under way as this route allows at once. Try again when one of them has ended.",
+}
+
 
 class Quota:
-    """Counts the call and adds the fields of the limit to the response."""
+    """Counts the call and adds the fields of the limits to the response."""
 
     name: ClassVar[str] = "quota"
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler | None:
         limiter = operation.limiter
-        return None if limiter is None else partial(self.handle, limiter, operation.tenant, next)
+        if limiter is None:
+            return None
+        return partial(self.handle, limiter.for_operation(operation.operation.name), operation.tenant, next)
 
     def handle(
         self, limiter: Limiter, tenant: str, next: Handler, exchange: Exchange, verdict: Verdict | None = None
@@ -32,7 +40,10 @@ class Quota:
                 return self._ask(limiter, tenant, next, exchange)
         exchange.fields += verdict.headers()
         if not verdict.allowed:
-            raise RateLimited("You have made more calls than this route allows. Try again in a moment.")
+            policy = verdict.policy
+            exchange.record.limit = policy.name
+            raise RateLimited(_REASONS[policy.kind], members={"policy": policy.name})
+        exchange.release = verdict.release
         return next(exchange)
 
     async def _ask(self, limiter: Limiter, tenant: str, next: Handler, exchange: Exchange) -> Reply | None:
