@@ -72,7 +72,7 @@ def build(settings: Settings) -> Bridge:
     """
     give_memory(settings.max_json)
     runtime = Runtime(settings)
-    metrics = Metrics(runtime.mesh.ejections, runtime.credentials.counts, runtime.files.states)
+    metrics = Metrics(runtime.mesh.ejections, runtime.credentials.counts, runtime.files.states, runtime.limits.states)
     access = open_log(settings, metrics, Failures())
     gateway = Gateway(settings, access, runtime.fronts.unmatched)
     callers = Callers(build_admin_authenticator(runtime.trust), runtime.bindings)

@@ -19,6 +19,13 @@ from prometheus_client.utils import floatToGoString
 from bridge.api.record import Record
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+#: Of a store of limits outside the process, and what each means.
+LIMIT_FIGURES = {
+    "store_up": "1: calls are counted in Redis; 0: it is away, and on_failure says what happens.",
+    "round_trips": "Requests to Redis for the counts of calls.",
+    "leased": "Calls that were counted in a lease, without a request to Redis.",
+    "uncounted": "Calls that were decided without Redis, as on_failure says.",
+}
 _NAMES = [*map(floatToGoString, _BUCKETS), "+Inf"]
 
 
@@ -64,6 +71,7 @@ class Metrics(Collector):
         now. Asked at each scrape, on its thread. The instances' addresses are the log's alone: metrics may be public.
     :param tokens: likewise: requests to token endpoints by kind of credentials and outcome.
     :param files: likewise: each of the operator's files, and whether it is in force as it is written.
+    :param limits: likewise: figures of the store of limits, by name.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -73,14 +81,17 @@ class Metrics(Collector):
         ejections: Callable[[], Iterable[tuple[str, int, int]]] = tuple,
         tokens: Callable[[], Iterable[tuple[str, str, int]]] = tuple,
         files: Callable[[], Iterable[tuple[str, bool]]] = tuple,
+        limits: Callable[[], Iterable[tuple[str, float]]] = tuple,
     ) -> None:
-        self._ejections, self._tokens, self._files = ejections, tokens, files
+        self._ejections, self._tokens, self._files, self._limits = ejections, tokens, files, limits
         self._created = time.time()
         self._registry = CollectorRegistry()
         self.routes = Gauge("bridge_routes", "Routes that are live.", registry=self._registry)
         # By route, method and status: how many, and since when.
         self._requests: dict[tuple[str, str, int], list[float]] = {}
         self._tallies: dict[str, _Tally] = {}
+        #: By route and policy: how many, and since when.
+        self._refusals: dict[tuple[str, str], list[float]] = {}
         self._registry.register(self)
 
     def count(self, record: Record) -> None:
@@ -91,6 +102,8 @@ class Metrics(Collector):
         if requests is None:
             requests = self._requests[key] = [0.0, time.time()]
         requests[0] += 1.0
+        if record.limit:
+            self._refusals.setdefault((route, record.limit), [0.0, time.time()])[0] += 1.0
         tally = self._tallies.get(route)
         if tally is None:
             tally = self._tallies[route] = _Tally()
@@ -132,6 +145,7 @@ class Metrics(Collector):
             ejections.add_metric([name], float(total), self._created)
             ejected.add_metric([name], float(now))
         yield from (ejections, ejected)
+        yield from self._limit_metrics()
         if states := self._files():
             files = GaugeMetricFamily(
                 "bridge_config_file_current",
@@ -148,6 +162,20 @@ class Metrics(Collector):
             for kind, outcome, total in counts:
                 tokens.add_metric([kind, outcome], float(total), self._created)
             yield tokens
+
+    def _limit_metrics(self) -> Iterator[Metric]:
+        refusals = CounterMetricFamily(
+            "bridge_limit_refusals", "Calls that a limit refused, by route and policy.", labels=["route", "policy"]
+        )
+        for (route, policy), (count, created) in list(self._refusals.items()):
+            refusals.add_metric([route, policy], count, created)
+        yield refusals
+        for name, value in self._limits():
+            text = LIMIT_FIGURES[name]
+            if name.endswith("_up"):
+                yield GaugeMetricFamily(f"bridge_limits_{name}", text, value=value)
+            else:
+                yield CounterMetricFamily(f"bridge_limits_{name}", text, value=value, created=self._created)
 
     def render(self) -> bytes:
         return generate_latest(self._registry)

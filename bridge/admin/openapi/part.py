@@ -168,6 +168,8 @@ def finished(
     if any(kind["type"] != "none" for kind in access):
         ours["access"] = access
     ours |= lifecycle_members(spec)
+    if spec.limits is not None:
+        ours["limits"] = [{"policy": limit.policy, **limit.model_dump(exclude_unset=True)} for limit in spec.limits]
     if spec.cookies is not None:
         ours["cookies"] = spec.cookies
     entry["x-bridge"] = {**ours, "also": list(also)} if also else ours
@@ -206,7 +208,7 @@ def _traits(place: Place, entry: Mapping[str, Any], *, secured: bool) -> Operati
     return OperationTraits(
         secured=secured,
         judged=judges_callers(spec, place.method),
-        limited=spec.rate_limit is not None,
+        limited=spec.rate_limit is not None or spec.limits is not None,
         body=bool(body),
         typed=bool(body) and "*/*" not in (body.get("content") or {}),
         lifecycle=lifecycle_names(spec),

@@ -43,9 +43,10 @@ class QuotaFile:
         counts = self._counts.get(key)
         if counts is None:
             counts = self._counts[key] = QuotaCounts(window)
-            kept = self._kept.get(key)
+            kept = self._kept.get(key, {})
             with suppress(TypeError, KeyError, AttributeError, ValueError):  # somebody else has written it
-                counts.restore(float(kept["start"]), {str(who): int(used) for who, used in kept["used"].items()})
+                used: Mapping[str, int] = kept["used"]
+                counts.restore(float(kept["start"]), {str(who): int(count) for who, count in used.items()})
         return counts
 
     async def run(self) -> None:
