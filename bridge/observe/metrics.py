@@ -169,7 +169,8 @@ class Metrics(Collector):
         )
         for (route, policy), (count, created) in list(self._refusals.items()):
             refusals.add_metric([route, policy], count, created)
-        yield refusals
+        if refusals.samples:
+            yield refusals
         for name, value in self._limits():
             text = LIMIT_FIGURES[name]
             if name.endswith("_up"):

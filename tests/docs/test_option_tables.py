@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from bridge.api import Call, HttpReply, UpstreamFault
 from bridge.api.spec.cors import CorsSpec
 from bridge.api.spec.forwarded import ForwardedSpec
-from bridge.api.spec.limits import RateLimit
+from bridge.api.spec.limits import Limit, RateLimit
 from bridge.api.spec.retry import RetrySpec
 from bridge.api.spec.route import RouteSpec
 from bridge.errors import BadReply, RequestError
@@ -28,6 +28,7 @@ from tests.soap_kit import codec_of, envelope, make_echo
     [
         ("docs/spec.md", "Route specs", RouteSpec),
         ("docs/spec.md", "`rate_limit`", RateLimit),
+        ("docs/spec.md", "`limits`", Limit),
         ("docs/spec.md", "`retry`", RetrySpec),
         ("docs/edge.md", "CORS", CorsSpec),
         ("docs/spec.md", "`forwarded`", ForwardedSpec),

@@ -1,0 +1,57 @@
+"""The examples of docs/limits.md are served and called, and what the page says of numbers is the code's."""
+
+from __future__ import annotations
+
+import re
+
+from bridge.api.spec.limits import MAX_LIMITS
+from bridge.stages.quota import counters, memory, quota_file
+from tests.conftest import Start, Upstream
+from tests.docs.pages import ROOT, blocks_of
+
+PAGE = (ROOT / "docs" / "limits.md").read_text("utf-8")
+SEVERAL, COST, REFUSAL = (block.text for block in blocks_of(ROOT / "docs" / "limits.md"))
+ROUTE = "route: {path}\nupstream: svc:80\nauth: none\ntransform: {{request: passthrough}}\n{limits}"
+
+
+def field(name: str) -> str:
+    [value] = re.findall(rf"^{name}: (.*)$", REFUSAL, re.MULTILINE)
+    return str(value)
+
+
+async def test_the_examples(start: Start, upstream: Upstream) -> None:
+    routes = {
+        "a.yml": ROUTE.format(path="/several", limits=SEVERAL),
+        "b.yml": ROUTE.format(path="/cost", limits=COST.replace("report: 20, ", "")),
+        "c.yml": ROUTE.format(path="/day", limits=SEVERAL.replace("quota: 10000", "quota: 1")),
+    }
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes=routes) as gateway:
+        answer = await gateway.client.get("/several")
+        assert answer.headers["ratelimit-policy"].split(", ") == [
+            '"client";q=100;w=2',
+            '"all";q=1000;w=2',
+            '"tenant-day";q=10000;w=86400',
+            '"key-concurrency";q=20;qu="concurrent-requests"',
+        ]
+        assert '"client";q=100;w=2' in field("RateLimit-Policy")
+        assert "ratelimit" not in (await gateway.client.get("/cost")).headers
+        left = [
+            (await gateway.client.request(method, "/cost")).headers["x-ratelimit-remaining"]
+            for method in ("POST", "PUT")
+        ]
+        assert left == ["55", "54"]
+        await gateway.client.get("/day")
+        refused = await gateway.client.get("/day")
+    for name in ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Reset", "Retry-After"):
+        assert name.lower() in refused.headers
+        assert field(name)
+    assert refused.headers["ratelimit"].partition(";t=")[0] == field("RateLimit").partition(";t=")[0]
+    assert refused.headers["content-type"] == field("Content-Type")
+    assert f'"policy": "{refused.json()["policy"]}"' in REFUSAL
+
+
+def test_the_numbers_are_the_codes() -> None:
+    assert f"A route may have {MAX_LIMITS}, and `rate_limit`" in PAGE
+    assert memory.MAX_BUCKETS == 100_000
+    assert f"written every {quota_file.INTERVAL:g} seconds" in PAGE
+    assert counters.STEP_BACK == 3600
