@@ -90,7 +90,6 @@ def build(settings: Settings) -> Bridge:
             runtime.registry.serve_with(gateway.serve)
             runtime.trust.start()
             asyncio.get_running_loop().set_default_executor(enough_threads())
-            await runtime.limits.start()
             await runtime.load()
             for follower in (
                 runtime.registry.watch((runtime.context.wsdl_dir, runtime.context.proto_dir)),

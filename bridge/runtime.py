@@ -119,7 +119,8 @@ class Runtime:
         return self.tenancy.content.roles
 
     async def load(self) -> None:
-        """As `Registry.load`."""
+        """As `Registry.load`; from now on calls are counted."""
+        await self.limits.start()
         await self.registry.load()
         self._tell_foreign()
 
