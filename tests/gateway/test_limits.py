@@ -15,7 +15,6 @@ import httpx
 import pytest
 
 from bridge.admin.credentials import new_key
-from bridge.api.call import CallerLimit
 from bridge.config.settings import load
 from bridge.stages.quota.counters import ConcurrencyCounter
 from tests.conftest import Running, Start, Upstream
@@ -65,7 +64,7 @@ async def test_a_quota_outlasts_a_reload_and_a_restart(start: Start, upstream: U
 
 
 async def test_the_limit_of_a_key_holds_over_its_routes(start: Start, upstream: Upstream, tmp_path: Path) -> None:
-    text, _ = await new_key(load({}, home=tmp_path / "home"), "billing", "", [], [], "", CallerLimit(0.01, 2))
+    text, _ = await new_key(load({}, home=tmp_path / "home"), "billing", "", [], [], "", rps=0.01, burst=2)
     keyed = {**OPEN, "auth": {"type": "api_key"}}
     routes = {f"{name}.yml": json.dumps({"route": f"/{name}", **keyed}) for name in "ab"}
     async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes=routes) as gateway:
