@@ -299,3 +299,81 @@ async def test_a_call_is_copied_as_a_curl_command_that_works(gateway: Any, page:
         await page.fill("address", host_of(gateway))
         await page.click("#copy-curl")
         await page.says("curl", f"curl -sS -g -X POST {host_of(gateway)}/v1/notes/7")
+
+
+async def test_a_key_is_issued_rotated_and_revoked(gateway: Any, page: Any) -> None:
+    guarded = {
+        "route": "/v1/guarded",
+        "methods": ["GET"],
+        "upstream": "svc:80",
+        "auth": {"type": "api_key"},
+        "transform": {"request": "passthrough"},
+    }
+    await gateway.register(guarded)
+
+    async def status(key: str) -> int:
+        answer = await gateway.client.get("/v1/guarded", headers={"x-api-key": key})
+        return int(answer.status_code)
+
+    async def button(name: str) -> None:
+        await page.click(f"#keys button[aria-label^='{name}']")
+        await page.until("document.getElementById('confirm').open")
+        assert await page.evaluate("document.activeElement.id") == "confirm-no"
+
+    await load(gateway, page)
+    await page.click("#show-keys")
+    await page.says("keys-note", "403: This needs one of the roles api_admin, auditor.")
+    await page.fill("token", gateway.token(roles=("api_admin",), sub="ann"))
+    await page.click("#access [type=submit]")
+    await page.click("#show-keys")
+    await page.says("keys-note", "0 keys.")
+
+    await page.fill("key-subject", "<b>press</b>")
+    await page.fill("key-roles", "clerk, chief clerk")
+    await page.fill("key-scopes", "read write")
+    await page.fill("key-label", "Live")
+    await page.fill("key-rps", "2.5")
+    await page.click("#issue-key [type=submit]")
+    await page.says("key-problems", "labelit must be 1 to 12 lower-case letters")
+    await page.fill("key-label", "live")
+    await page.click("#issue-key [type=submit]")
+    await page.says("keys-note", "1 key.")
+    assert await page.evaluate("document.activeElement.id") == "new-key-title"
+    first = await page.text("new-key-text")
+    assert first.startswith("hmsb_live_")
+    assert await status(first) == 200
+    [key] = (await gateway.client.get("/-/keys", headers=gateway.bearer(roles=("auditor",)))).json()["keys"]
+    assert (key["subject"], key["by"], key["limit"]) == ("<b>press</b>", "ann", {"rps": 2.5, "burst": None})
+    assert (key["roles"], key["scopes"], key["expires"]) == (["chief clerk", "clerk"], ["read", "write"], None)
+    row = await page.text("keys")
+    assert key["prefix"] in row
+    assert "<b>press</b>" in row
+    assert await page.evaluate("document.getElementById('key-subject').value") == ""
+    await page.click("#copy-key")
+    await page.until("document.getElementById('new-key-note').textContent")
+
+    await page.choose("key-overlap", "no time")
+    await button("Rotate")
+    assert "The old key is refused at once." in await page.text("confirm-text")
+    await page.click("#confirm-yes")
+    await page.says("keys-note", "2 keys.")
+    second = await page.text("new-key-text")
+    assert (await status(first), await status(second)) == (401, 200)
+    await page.click("#hide-key")
+    assert second not in await page.evaluate("document.documentElement.outerHTML")
+
+    await button("Revoke")
+    await page.click("#confirm-no")
+    assert await status(second) == 200
+    await button("Revoke")
+    await page.click("#confirm-yes")
+    await page.says("keys-note", "is revoked. 2 keys.")
+    assert await status(second) == 401
+    await page.says("keys", "revoked by ann")
+    await page.fill("keys-filter", "revoked")
+    await page.says("keys-note", "1 of 2 keys.")
+
+    await page.click("#forget")
+    assert await page.evaluate("document.getElementById('keys').children.length") == 0
+    assert await page.evaluate("document.getElementById('keys-box').hidden")
+    assert not [entry for entry in page.console if "Content Security Policy" in entry or "exception" in entry]

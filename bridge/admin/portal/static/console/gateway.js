@@ -24,6 +24,9 @@ export async function send(url, { method = "GET", headers = {}, body } = {}) {
 /** The path of a route in the admin API, and of what is `below` it. */
 export const routeUrl = (id, below = "") => `routes/${encodeURIComponent(id)}${below}`;
 
+/** The path of an API key in the admin API, and of what is `below` it. */
+export const keyUrl = (id, below = "") => `keys/${encodeURIComponent(id)}${below}`;
+
 /** A call to the admin API with the publisher's token; `json` is the parsed answer, or null. */
 export async function admin(path, { method = "GET", type, body, headers: more = {} } = {}) {
   const headers = { accept: "application/json", ...more };

@@ -1,6 +1,7 @@
 import { $, busy, el, say } from "./dom.js";
 import { closeRoute, open, openDeleted } from "./editor.js";
 import { admin, hasToken, problemOf, setToken } from "./gateway.js";
+import { clear as forgetKeys } from "./keys.js";
 import { forgetDocuments } from "./operation.js";
 import { offer, pick } from "./try.js";
 
@@ -150,6 +151,7 @@ export function startRoutes() {
     toggleDeleted(false);
     closeRoute();
     forgetDocuments();
+    forgetKeys();
     offer(known);
     say("routes-note", "The token is forgotten.");
     $("token").focus();
