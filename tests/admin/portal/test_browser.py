@@ -332,7 +332,7 @@ async def test_a_key_is_issued_rotated_and_revoked(gateway: Any, page: Any) -> N
     await page.fill("key-roles", "clerk, chief clerk")
     await page.fill("key-scopes", "read write")
     await page.fill("key-label", "Live")
-    await page.fill("key-rps", "2.5")
+    await page.fill("key-rps", "200.5")
     await page.click("#issue-key [type=submit]")
     await page.says("key-problems", "labelit must be 1 to 12 lower-case letters")
     await page.fill("key-label", "live")
@@ -343,7 +343,7 @@ async def test_a_key_is_issued_rotated_and_revoked(gateway: Any, page: Any) -> N
     assert first.startswith("hmsb_live_")
     assert await status(first) == 200
     [key] = (await gateway.client.get("/-/keys", headers=gateway.bearer(roles=("auditor",)))).json()["keys"]
-    assert (key["subject"], key["by"], key["limit"]) == ("<b>press</b>", "ann", {"rps": 2.5, "burst": None})
+    assert (key["subject"], key["by"], key["limit"]) == ("<b>press</b>", "ann", {"rps": 200.5, "burst": None})
     assert (key["roles"], key["scopes"], key["expires"]) == (["chief clerk", "clerk"], ["read", "write"], None)
     row = await page.text("keys")
     assert key["prefix"] in row
