@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from bridge.api.spec.auth import Auth
 from bridge.api.spec.limits import Cache, RateLimit
 from bridge.errors import Forbidden, IssuerUnavailable, RateLimited, Unauthorized
-from bridge.stages.auth import issuers, jwks, jwt, published
+from bridge.stages.auth import issuers, jwks, jws, jwt, published
 from bridge.stages.auth.issuers import Issuer, read_issuers
 from bridge.stages.auth.keys import ALGORITHMS
 from bridge.stages.cache import memory as cache
@@ -51,7 +51,7 @@ def test_nothing_is_left_out() -> None:
 
 
 def test_the_numbers_are_the_codes() -> None:
-    assert (jwt.LEEWAY, jwt.MAX_TOKEN, jwt.REMEMBERED) == (10, 16 * 1024, 4096)
+    assert (jwt.LEEWAY, issuers.MAX_LEEWAY, jws.MAX_TOKEN, jwt.REMEMBERED) == (10, 300, 16 * 1024, 4096)
     assert (published.FETCH_TIMEOUT, jwks.MAX_JWKS, published.DEFAULT_AGE) == (5, 512 * 1024, 300)
     assert (published.MIN_AGE, published.MAX_AGE) == (30, 3600)
     assert (jwks.CALL_WAIT, jwks.UNKNOWN_KID_BURST, jwks.UNKNOWN_KID_INTERVAL) == (2, 3, 2)

@@ -21,10 +21,11 @@ from bridge.config.yaml import Lines, read_document
 from bridge.errors import Fault, SettingsError
 from bridge.stages.auth.discovery import IssuerMetadata, issuer_fault
 from bridge.stages.auth.jwks import FixedKeys, KeySource, file_keys
-from bridge.stages.auth.jwt import TokenVerifier, TrustedIssuer
+from bridge.stages.auth.jwt import LEEWAY, TokenVerifier, TrustedIssuer
 from bridge.stages.auth.keys import ASYMMETRIC, SYMMETRIC, BadKey, KeySet, secret_key
 from bridge.stages.auth.local_issuer import LOCAL, LocalIssuer
 from bridge.stages.auth.published import FETCH_TIMEOUT, DiscoveredKeys, url_keys
+from bridge.stages.auth.token_types import DEFAULT_TYPES, read_types
 
 if TYPE_CHECKING:
     import httpx
@@ -41,6 +42,15 @@ _SOURCES = ("jwks_url", "jwks_file", "secret_env")
 _LOCAL_SOURCES = ("jwks_file", "secret_env")
 MAX_STALE = 3600.0  #: seconds that old keys are used while an issuer does not answer, unless its entry says otherwise
 LONGEST_STALE = 7 * 86400.0
+MAX_LEEWAY = 300.0  #: seconds
+
+
+def _token_types(value: object) -> object:
+    """:raises ValueError: it lists what can't be types of access tokens."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("it must be a list of types, such as [at+jwt, JWT]")
+    return read_types(names)
 
 
 class Issuer(BaseModel):
@@ -63,6 +73,11 @@ class Issuer(BaseModel):
     ] = ()
     roles_claim: Annotated[str, Field(min_length=1)] = "roles"
     tenant_claim: Annotated[str, Field(min_length=1)] = "tenant"
+    #: Accepted values of ``typ``; `bridge.stages.auth.token_types.ABSENT` stands for none.
+    token_types: Annotated[frozenset[str], BeforeValidator(_token_types)] = DEFAULT_TYPES
+    #: Seconds that its clock and ours may be apart.
+    leeway: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=MAX_LEEWAY, allow_inf_nan=False)] = LEEWAY
+    tenant: Annotated[str, Field(min_length=1, pattern=r"\S")] | None = None  #: of all its tokens
     #: Seconds past their freshness in which keys are used while the issuer does not answer.
     max_stale: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=LONGEST_STALE, allow_inf_nan=False)] = (
         MAX_STALE
@@ -216,8 +231,7 @@ class Trust:
             except _BadSource as error:
                 faults.append(Fault(str(error), (error.key,), str(path), line.get(error.key, line[""])))
             else:
-                issuer = TrustedIssuer(entry.issuer, entry.allowed, keys, entry.roles_claim, entry.tenant_claim)
-                trusted.append((entry, issuer))
+                trusted.append((entry, _trusted(entry, keys)))
         if faults:
             raise SettingsError(faults)
         return trusted, local
@@ -285,6 +299,19 @@ class Trust:
                 tls = default_context()
                 self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT, follow_redirects=False, verify=tls)
             return self._client
+
+
+def _trusted(entry: Issuer, keys: KeySource) -> TrustedIssuer:
+    return TrustedIssuer(
+        entry.issuer,
+        entry.allowed,
+        keys,
+        entry.roles_claim,
+        entry.tenant_claim,
+        entry.token_types,
+        entry.leeway,
+        entry.tenant or "",
+    )
 
 
 class _BadSource(Exception):

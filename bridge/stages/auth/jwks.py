@@ -35,6 +35,15 @@ RETRY_STALE = 10.0  #: ... and while there are old ones. They double with each f
 MAX_RETRY = 30.0  #: ... up to this many
 
 
+def unavailable(cause: str, seconds: float = 0.0) -> IssuerUnavailable:
+    """The error of a call that can't be judged now, but perhaps in `seconds`. `cause` is for the log."""
+    return IssuerUnavailable(
+        "The keys of the token's issuer can't be fetched just now. Try again in a moment.",
+        headers=[("retry-after", str(max(1, round(max(seconds, 0.0)))))],
+        cause=cause,
+    )
+
+
 class KeySource(Protocol):
     """The keys of one issuer over time."""
 
@@ -200,11 +209,8 @@ class CachedKeys:
 
     def unavailable(self) -> IssuerUnavailable:
         """The error of a call that can't be judged without an answer of the issuer."""
-        return IssuerUnavailable(
-            "The keys of the token's issuer can't be fetched just now. Try again in a moment.",
-            headers=[("retry-after", str(max(1, round(max(self._retry_at - self._clock(), 0.0)))))],
-            cause=f"no keys of {self._name}" + (f": {self._reason}" if self._reason else ""),
-        )
+        cause = f"no keys of {self._name}" + (f": {self._reason}" if self._reason else "")
+        return unavailable(cause, self._retry_at - self._clock())
 
     async def aclose(self) -> None:
         self._closed = True

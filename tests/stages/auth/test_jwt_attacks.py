@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from bridge.api.call import Call
 from bridge.errors import Unauthorized
 from bridge.stages.auth.issuers import Trust
-from bridge.stages.auth.jwt import MAX_TOKEN, TrustedIssuer
+from bridge.stages.auth.jws import MAX_TOKEN
+from bridge.stages.auth.jwt import TrustedIssuer
 
 
 @pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", "", None, 7, ["ES256"], "HS256", "ES256 ", "es256"])
