@@ -164,22 +164,18 @@ class CachedKeys:
     async def find(self, kid: str, algorithm: str) -> Sequence[Key]:
         came, mark = self._clock(), self._begun
         await self.renew()
-        keys = self._keys.find(kid, algorithm) if self._keys else ()
-        if not keys and self._keys is not None and self._flight is not None:
-            await _ended(self._flight, CALL_WAIT)  # it may bring the key
-            keys = self._keys.find(kid, algorithm)
-        if not keys and self._keys is not None:
-            known = await self._ask_since(came, mark)
-            keys = self._keys.find(kid, algorithm)
-            if not keys and not known:
-                raise self.unavailable()
-        elif not keys:
+        if self._keys is None:
             raise self.unavailable()
+        while not (keys := self._keys.find(kid, algorithm) if self._keys is not None else ()):
+            if self._knows(came, mark):
+                break
+            if not await self._newer(came, mark):
+                raise self.unavailable()
         return keys
 
     async def recheck(self) -> bool:
         version = self.version
-        await self._ask_since(self._clock(), self._begun)
+        await self._newer(self._clock(), self._begun)
         return self.version != version
 
     async def renew(self) -> None:
@@ -278,30 +274,30 @@ class CachedKeys:
 
     # --- fetches that tokens cause ---------------------------------------------------------------------------------
 
-    async def _ask_since(self, came: float, mark: int) -> bool:
+    def _knows(self, came: float, mark: int) -> bool:
         """Whether the keys are those that the issuer had at `came` or later; `mark` is the number of the last fetch
-        that had begun by then. Waits for a fetch if they are not."""
+        that had begun by then."""
+        return self._succeeded > mark or self._asked_at >= came
 
-        def known() -> bool:
-            return self._succeeded > mark or self._asked_at >= came
-
-        if known():
+    async def _newer(self, came: float, mark: int) -> bool:
+        """Wait for keys as of `came`, or for others than there are. False if they can't be had in time."""
+        if self._knows(came, mark):
             return True
         if (self._failures and self._clock() < self._retry_at) or self._waiting >= MAX_WAITING:
             return False
+        version, failures = self.version, self._failures
         self._waiting += 1
         try:
             async with asyncio.timeout(CALL_WAIT):
-                while not known() and not self._closed:
-                    failures = self._failures
-                    await _ended(self._ask(), None)
-                    if self._failures > failures:
-                        break
+                while not (self._knows(came, mark) or self.version != version):
+                    await _ended(self._flight or self._ask(), None)
+                    if self._failures > failures or self._closed:
+                        return False
         except TimeoutError:
-            pass
+            return False
         finally:
             self._waiting -= 1
-        return known()
+        return True
 
     def _ask(self) -> asyncio.Task[None]:
         if self._asking is None or self._asking.done():
@@ -361,8 +357,8 @@ def read_jwks_file(path: Path) -> KeySet:
 
 
 def file_keys(name: str, path: Path, *, clock: Callable[[], float] = time.monotonic) -> CachedKeys:
-    """The keys in a file, read again when its time or size changes; checked at most once a second, and by tokens ten
-    times.
+    """The keys in a file, read again when its time or size changes; checked at most once a second, and a
+    hundred times for tokens that no key fits.
 
     :raises BadKey: it can't be read now. Later, the keys stay in use until the file is valid again.
     """
@@ -380,4 +376,4 @@ def file_keys(name: str, path: Path, *, clock: Callable[[], float] = time.monoto
     async def fetch() -> tuple[KeySet, float]:
         return await asyncio.to_thread(look), 1.0
 
-    return CachedKeys(name, fetch, keys, grace=0.0, unknown_interval=0.1, eager=False, clock=clock)
+    return CachedKeys(name, fetch, keys, grace=0.0, unknown_interval=0.01, eager=False, clock=clock)

@@ -64,7 +64,7 @@ def _bytes(part: str) -> bytes:
 def _object(text: bytes) -> Mapping[str, Any]:
     try:
         value = parse_json(text, exact=False)
-        json.loads(text, object_pairs_hook=_unique)
+        json.loads(text.decode(), object_pairs_hook=_unique)  # a text with a byte order mark is none for it
     except (InvalidBody, ValueError, RecursionError):
         raise BadToken(_MALFORMED) from None
     if not isinstance(value, dict):

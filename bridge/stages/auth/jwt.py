@@ -126,7 +126,8 @@ class TokenVerifier:
     def _in_time(self, token: str, verified: Verified) -> None:
         """As `check_times`; a token that has expired is forgotten."""
         now = self.clock()
-        if not verified.not_before - LEEWAY <= now < verified.expires + LEEWAY:
+        leeway = verified.issuer.leeway
+        if not verified.not_before - leeway <= now < verified.expires + leeway:
             self._known.pop(token, None)
             check_times(verified, now)
 
@@ -179,9 +180,9 @@ class TokenVerifier:
 
 def check_times(verified: Verified, now: float) -> None:
     """:raises Unauthorized: the token has expired, or is not valid yet."""
-    if now >= verified.expires + LEEWAY:
+    if now >= verified.expires + verified.issuer.leeway:
         refuse("The token has expired.")
-    if now < verified.not_before - LEEWAY:
+    if now < verified.not_before - verified.issuer.leeway:
         refuse("The token is not valid yet.")
 
 

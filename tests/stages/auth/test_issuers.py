@@ -138,6 +138,22 @@ def test_an_empty_file_trusts_nobody(home: Any, text: Any) -> None:
             )
             for name in ("BRIDGE_SECRET_IDP", "BRIDGE_SECRET_", "BRIDGE_STORE")
         ),
+        ("- issuer: a\n  secret_env: S\n  leeway: 6m\n", "issuers.yml:3: leeway: "),
+        ("- issuer: a\n  secret_env: S\n  leeway: -1\n", "issuers.yml:3: leeway: "),
+        ("- issuer: a\n  secret_env: S\n  leeway: soon\n", "issuers.yml:3: leeway: 'soon' is no duration"),
+        ("- issuer: https://a.test\n  max_stale: 8d\n", "issuers.yml:2: max_stale: "),
+        ("- issuer: a\n  secret_env: S\n  max_stale: 1h\n", "max_stale is for keys that are fetched, and secret_env"),
+        ("- issuer: a\n  secret_env: S\n  tenant: ' '\n", "issuers.yml:3: tenant: "),
+        ("- issuer: a\n  secret_env: S\n  tenant: ''\n", "issuers.yml:3: tenant: "),
+        ("- issuer: a\n  secret_env: S\n  token_types: 7\n", "issuers.yml:3: token_types: it must be a list of types"),
+        ("- issuer: a\n  secret_env: S\n  token_types: [1]\n", "token_types: it must be a list of types"),
+        ("- issuer: a\n  secret_env: S\n  token_types: []\n", "token_types: it lists no type"),
+        ("- issuer: a\n  secret_env: S\n  token_types: a b\n", "token_types: 'a b' is no type of a token"),
+        (
+            "- issuer: a\n  secret_env: S\n  token_types: [JWT, application/Logout+jwt]\n",
+            "issuers.yml:3: token_types: tokens of the type logout+jwt are never access tokens",
+        ),
+        ("- issuer: https://a.test?x\n", "its keys can't be discovered: its URL has a query"),
         ("- issuer: a\n  secret_env: SHORT\n", "issuers.yml:2: secret_env: SHORT: the secret has 5 bytes"),
         ("- issuer: a\n  jwks_file: none.json\n", "issuers.yml:2: jwks_file: none.json: No such file"),
         ("- issuer: a\n  jwks_file: issuers.yml\n", "issuers.yml:2: jwks_file: issuers.yml: it is not JSON"),
@@ -229,4 +245,42 @@ async def test_keys_that_come_after_their_issuer_was_removed_verify_nothing(
     with pytest.raises(Unauthorized, match="not trusted"):
         await caller
     with pytest.raises(Unauthorized, match="not trusted"):
+        await identify(trust, token)
+
+
+async def test_what_an_entry_says_of_its_tokens(home: Any, make_pair: Any, claims_of: Any) -> None:
+    pair = make_pair("ES256")
+    (home.home / "keys.json").write_text(json.dumps({"keys": [pair.jwk]}))
+    rest = "jwks_file: keys.json, tenant: revenue, leeway: 2m, token_types: [application/AT+jwt, absent]"
+    write(home, f"- {{issuer: https://idp.test, {rest}}}")
+    trust = Trust.load(home)
+    now = claims_of()["iat"]
+    assert (await identify(trust, pair.sign(claims_of(exp=now - 100), typ="at+jwt"))).tenant == "revenue"
+    assert (await identify(trust, pair.sign(claims_of(iat=now + 100, tenant="revenue"), typ=None))).tenant == "revenue"
+    for claims, typ, words in (
+        (claims_of(), "JWT", "type"),
+        (claims_of(exp=now - 121), "at+jwt", "expired"),
+        (claims_of(nbf=now + 130), "at+jwt", "not valid yet"),
+        (claims_of(iat=now + 130), "at+jwt", "in the future"),
+        (claims_of(tenant="justice"), "at+jwt", "does not speak"),
+    ):
+        with pytest.raises(Unauthorized, match=words):
+            await identify(trust, pair.sign(claims, typ=typ))
+
+
+async def test_a_changed_entry_is_heeded_by_tokens_that_were_verified(
+    home: Any, make_pair: Any, claims_of: Any
+) -> None:
+    pair = make_pair("ES256")
+    (home.home / "keys.json").write_text(json.dumps({"keys": [pair.jwk]}))
+    write(home, "- {issuer: https://idp.test, jwks_file: keys.json}")
+    trust = Trust.load(home)
+    token = pair.sign(claims_of())
+    assert (await identify(trust, token)).tenant == ""
+    write(home, "- {issuer: https://idp.test, jwks_file: keys.json, tenant: revenue}")
+    await trust.reload(home)
+    assert (await identify(trust, token)).tenant == "revenue"
+    write(home, "- {issuer: https://idp.test, jwks_file: keys.json, token_types: at+jwt}")
+    await trust.reload(home)
+    with pytest.raises(Unauthorized, match="type"):
         await identify(trust, token)

@@ -16,6 +16,7 @@ from bridge.stages.auth import jwks, published
 from bridge.stages.auth.jwks import CachedKeys, file_keys
 from bridge.stages.auth.keys import BadKey, read_jwks
 from bridge.stages.auth.published import _age, url_keys
+from tests.loop_clock import standing_still
 
 
 class Issuer:
@@ -206,6 +207,222 @@ async def test_closing_ends_a_fetch_under_way(issuer: Any, source: Any) -> None:
     await source.aclose()
     with pytest.raises(IssuerUnavailable):  # the fetch ends, and not the call that waits for it
         await caller
+
+
+# --- without calls, and while the issuer is away, by the loop's clock ----------------------------------------------
+
+
+class Schedule:
+    """A fetch that notes when it is made, and how many are made at once."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        self.issuer, self.at, self.running, self.most = issuer, [], 0, 0
+        self.lasts = 0.0
+
+    async def __call__(self) -> Any:
+        loop = asyncio.get_running_loop()
+        self.at.append(loop.time())
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await asyncio.sleep(self.lasts)
+            return await self.issuer()
+        finally:
+            self.running -= 1
+
+
+@pytest.fixture
+async def loop_clock() -> Any:
+    with standing_still() as clock:
+        yield clock
+
+
+@pytest.fixture
+def schedule(issuer: Any) -> Schedule:
+    return Schedule(issuer)
+
+
+@pytest.fixture
+async def kept(schedule: Schedule, loop_clock: Any) -> Any:
+    """A source that was started, and has its first keys."""
+    source = CachedKeys("https://idp.test", schedule, max_stale=600.0, clock=loop_clock)
+    source.start()
+    await settle(source)
+    schedule.at = [0.0 for _ in schedule.at]
+    schedule.started = loop_clock.now
+    yield source
+    await source.aclose()
+
+
+def times(schedule: Any) -> list[float]:
+    return [round(at - schedule.started) for at in schedule.at[1:]]
+
+
+async def test_keys_are_fetched_before_they_go_stale_and_without_a_call(schedule: Any, kept: Any) -> None:
+    await asyncio.sleep(600)
+    assert times(schedule) == [270, 540]
+    assert kept.fresh()
+
+
+@pytest.mark.parametrize(("age", "first"), [(30.0, 27), (300.0, 270), (3600.0, 3540)])
+async def test_how_long_before(issuer: Any, schedule: Any, loop_clock: Any, age: float, first: int) -> None:
+    issuer.age = age
+    source = CachedKeys("https://idp.test", schedule, clock=loop_clock)
+    source.start()
+    await settle(source)
+    schedule.started = loop_clock.now
+    await asyncio.sleep(age)
+    assert times(schedule)[0] == first
+    await source.aclose()
+
+
+async def test_an_issuer_that_is_away_is_asked_more_and_more_rarely(issuer: Any, schedule: Any, kept: Any) -> None:
+    issuer.error = "down"
+    await asyncio.sleep(400)
+    assert times(schedule) == [270, 280, 300, 330, 360, 390]
+    assert await kids(kept) == ["one"]
+    issuer.error = ""
+    await asyncio.sleep(300)
+    assert times(schedule)[6:] == [420, 690]
+    assert kept.fresh()
+
+
+async def test_old_keys_are_used_for_max_stale_and_no_longer(
+    issuer: Any, schedule: Any, kept: Any, loop_clock: Any
+) -> None:
+    issuer.error = "down"
+    await asyncio.sleep(899)
+    assert await kids(kept) == ["one"]
+    version = kept.version
+    loop_clock.now += 1
+    with pytest.raises(IssuerUnavailable):
+        await kids(kept)
+    assert kept.version > version  # tokens that were verified end with the keys
+    issuer.error = ""
+    await asyncio.sleep(30)
+    assert await kids(kept) == ["one"]
+
+
+async def test_tokens_that_were_verified_end_with_max_stale(
+    issuer: Any, kept: Any, loop_clock: Any, pairs: Any, claims_of: Any, trust_in: Any, bearer: Any, route: Any
+) -> None:
+    authenticator = route(trust_in(keys=kept, algorithms={"ES256"}))
+    call = bearer(pairs[0].sign(claims_of()))
+    await authenticator(call)
+    issuer.error = "down"
+    await asyncio.sleep(890)
+    await authenticator(call)
+    loop_clock.now += 10
+    with pytest.raises(IssuerUnavailable):
+        await authenticator(call)
+
+
+async def test_an_issuer_that_hangs_holds_a_call_for_two_seconds(
+    issuer: Any, schedule: Any, loop_clock: Any, pairs: Any, claims_of: Any, trust_in: Any, bearer: Any, route: Any
+) -> None:
+    schedule.lasts = 1e6
+    source = CachedKeys("https://idp.test", schedule, clock=loop_clock)
+    authenticator = route(trust_in(keys=source, algorithms={"ES256"}))
+    for _ in range(3):
+        came = loop_clock.now
+        with pytest.raises(IssuerUnavailable):
+            await authenticator(bearer(pairs[0].sign(claims_of())))
+        assert loop_clock.now - came <= jwks.CALL_WAIT + 0.01
+    assert len(schedule.at) == 1
+    await source.aclose()
+
+
+async def test_an_issuer_that_hangs_later_holds_no_call_with_a_known_key(
+    issuer: Any, schedule: Any, kept: Any, loop_clock: Any
+) -> None:
+    schedule.lasts = 1e6
+    loop_clock.now += 301
+    assert await kids(kept) == ["one"]
+    loop_clock.now += 100  # past grace: the machine slept, say
+    came = loop_clock.now
+    assert await kids(kept) == ["one"]
+    assert loop_clock.now - came <= jwks.CALL_WAIT
+    assert (len(schedule.at), schedule.most) == (2, 1)
+
+
+async def test_invented_kids_cause_few_fetches_and_refuse_no_new_key(
+    issuer: Any, schedule: Any, kept: Any, loop_clock: Any, pairs: Any
+) -> None:
+    """Whoever sends invented tokens all the time makes those of a new key wait, and none of them is refused."""
+
+    async def invented(number: int) -> Any:
+        try:
+            return await kids(kept, f"made-up-{number}")
+        except IssuerUnavailable:
+            return "503"
+
+    async def flood() -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(30):
+                group.create_task(invented(number))
+                await asyncio.sleep(0.3)
+
+    flooding = asyncio.create_task(flood())
+    await asyncio.sleep(4)
+    issuer.publish(*pairs)
+    came = loop_clock.now
+    assert await kids(kept, "two") == ["two"]
+    assert loop_clock.now - came <= jwks.CALL_WAIT
+    await flooding
+    took = loop_clock.now - schedule.started
+    assert len(times(schedule)) <= jwks.UNKNOWN_KID_BURST + took / jwks.UNKNOWN_KID_INTERVAL + 1
+    assert schedule.most == 1
+
+
+async def test_a_few_invented_kids_delay_nobody(issuer: Any, kept: Any, loop_clock: Any, pairs: Any) -> None:
+    for number in range(jwks.UNKNOWN_KID_BURST - 1):
+        assert await kids(kept, f"made-up-{number}") == []
+        loop_clock.now += 0.001
+    issuer.publish(*pairs)
+    came = loop_clock.now
+    assert await kids(kept, "two") == ["two"]
+    assert loop_clock.now == came
+
+
+async def test_a_key_that_is_published_during_a_fetch_is_found(
+    issuer: Any, schedule: Any, kept: Any, pairs: Any
+) -> None:
+    """The fetch under way began before, and may not have it."""
+    keys, fetched = issuer.keys, asyncio.Event()
+
+    async def slow() -> Any:
+        if not fetched.is_set():
+            fetched.set()
+            await asyncio.sleep(0.5)
+            return keys, 300.0
+        return issuer.keys, 300.0
+
+    kept._fetch = slow
+    early = asyncio.create_task(kids(kept, "made-up"))
+    await fetched.wait()
+    issuer.publish(*pairs)
+    await asyncio.sleep(0.1)
+    assert await kids(kept, "two") == ["two"]
+    assert await early == []
+
+
+async def test_only_so_many_calls_wait(issuer: Any, source: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(jwks, "MAX_WAITING", 3)
+    await kids(source)
+    issuer.gate.clear()
+    issuer.asked.clear()
+    waiting = [asyncio.create_task(kids(source, f"made-up-{number}")) for number in range(3)]
+    await issuer.asked.wait()
+    with pytest.raises(IssuerUnavailable):
+        await kids(source, "made-up")
+    issuer.gate.set()
+    assert await asyncio.gather(*waiting) == [[], [], []]
+
+
+async def test_closing_ends_what_would_come(issuer: Any, schedule: Any, kept: Any) -> None:
+    await kept.aclose()
+    await asyncio.sleep(1000)
+    assert times(schedule) == []
 
 
 # --- over a socket ---------------------------------------------------------------------------------------------

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -15,6 +18,9 @@ from bridge.errors import Unauthorized
 from bridge.stages.auth.issuers import Trust
 from bridge.stages.auth.jws import MAX_TOKEN
 from bridge.stages.auth.jwt import TrustedIssuer
+from tests.conftest import Start, Upstream
+from tests.stages.auth.attacks import ATTACKS, Kit
+from tests.stages.auth.attacks import bearer as bearer_request
 
 
 @pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", "", None, 7, ["ES256"], "HS256", "ES256 ", "es256"])
@@ -293,3 +299,75 @@ async def test_a_token_may_be_only_so_long(
     pair = make_pair()
     await route(trust_in(pair))(bearer(pair.sign(claims_of(padding="x" * (MAX_TOKEN * 3 // 4 - 500)))))
     await refused(route(trust_in(pair)), bearer(pair.sign(claims_of(padding="x" * MAX_TOKEN))), "longer than 16384")
+
+
+# --- docs/token-attacks.md, against a running gateway ------------------------------------------------------------
+
+PAGE = Path(__file__).parents[3] / "docs" / "token-attacks.md"
+
+
+def rows_of_the_page() -> dict[str, tuple[str, str, str]]:
+    """By attack: status, slug of the problem, error of the challenge; ``—`` for none."""
+    lines = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    rows = {name: (status, slug.strip("`"), error.strip("`")) for name, _, status, slug, error in cells}
+    assert len(rows) == len(cells)  # no attack stands twice
+    return {name: row for name, row in rows.items() if row[0].isdigit()}
+
+
+ISSUERS = """
+- {issuer: https://idp.test, jwks_file: idp.json, algorithms: [ES256, RS256, EdDSA]}
+- {issuer: https://revenue.test, jwks_file: revenue.json, algorithms: ES256, tenant: revenue}
+- {issuer: https://strict.test, jwks_file: strict.json, algorithms: ES256, token_types: [at+jwt]}
+- {issuer: https://away.test, jwks_url: 'http://127.0.0.1:%d/keys'}
+- {issuer: payroll, secret_env: PAYROLL_SECRET}
+"""
+ROUTE = """
+route: /a
+upstream: svc:80
+auth: {type: JWT, audience: AREA, roles: [clerk]}
+transform: {request: passthrough}
+"""
+
+
+def answered(answer: httpx.Response) -> tuple[str, str, str]:
+    if answer.status_code == 200:
+        return "200", "—", "—"
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["trace_id"] == answer.headers["x-trace-id"]
+    error = re.search(r'error="([a-z_]+)"', answer.headers.get("www-authenticate", ""))
+    assert answer.status_code != 401 or answer.headers["www-authenticate"].startswith('Bearer realm="hms-bridge"')
+    return str(answer.status_code), problem["type"].removeprefix("urn:bridge:problem:"), error[1] if error else "—"
+
+
+async def test_each_row_of_the_page_is_what_a_gateway_answers(
+    start: Start, upstream: Upstream, jwks_server: Any, make_pair: Any, unused_port: int, monkeypatch: Any
+) -> None:
+    pairs = {name: make_pair("ES256", name) for name in ("one", "revenue", "evil")}
+    kit = Kit(
+        pairs["one"], make_pair("RS256", "rsa"), make_pair("EdDSA", "ed"), pairs["revenue"],
+        make_pair("ES256", "strict-one"), make_pair("ES256", "away"), pairs["evil"], jwks_server.url,
+    )  # fmt: skip
+    jwks_server.keys = [kit.evil.jwk, kit.evil.jwk | {"kid": "one"}]
+    monkeypatch.setenv("PAYROLL_SECRET", "a secret of the payroll office that nobody guesses")
+    keys = {"idp": (kit.ec, kit.rsa, kit.ed), "revenue": (kit.revenue,), "strict": (kit.strict,)}
+    files = {f"{name}.json": json.dumps({"keys": [pair.jwk for pair in some]}) for name, some in keys.items()}
+    files["strict.json"] = json.dumps({"keys": [kit.strict.jwk | {"kid": "one"}]})
+    files["issuers.yml"] = ISSUERS % unused_port
+    rows = rows_of_the_page()
+    assert list(rows) == list(ATTACKS)  # each row has a case, each case a row, in one order
+    wrong = []
+    async with start({"svc": f"127.0.0.1:{upstream.port}"}, {"a.yml": ROUTE}, files) as gateway:
+        for name, case in ATTACKS.items():
+            for number, sent in enumerate(case(kit)):
+                fields, query = bearer_request(sent) if isinstance(sent, str) else sent
+                before = len(upstream.seen)
+                url = f"/a?{query}" if query else "/a"
+                raw = [(key, value.encode()) for key, value in fields]
+                got = answered(await gateway.client.get(url, headers=raw))
+                passed = len(upstream.seen) - before
+                if got != rows[name] or passed != (got[0] == "200"):
+                    wrong.append(f"{name}, request {number}: {got}, passed {passed}, and the page says {rows[name]}")
+    assert not wrong, "\n".join(wrong)
+    assert jwks_server.requests == []
