@@ -79,6 +79,10 @@ def signing(pair: Pair) -> Callable[[bytes], bytes]:
     return lambda signed: implementation.sign(signed, pair.private)
 
 
+def by_secret(secret: bytes) -> Callable[[bytes], bytes]:
+    return lambda signed: hmac.digest(secret, signed, hashlib.sha256)
+
+
 def bearer(*tokens: str, query: str = "") -> Sent:
     return [("authorization", f"Bearer {token}") for token in tokens], query
 
@@ -130,7 +134,7 @@ def public_key_as_secret(kit: Kit) -> Sequence[str | Sent]:
         b"",
     )
     return [
-        kit.forged(kit.header(alg="HS256", kid=kid), sign=lambda text, key=secret: hmac.digest(key, text, "sha256"))
+        kit.forged(kit.header(alg="HS256", kid=kid), sign=by_secret(secret))
         for secret in secrets
         for kid in ("rsa", "one")
     ]
@@ -138,7 +142,7 @@ def public_key_as_secret(kit: Kit) -> Sequence[str | Sent]:
 
 @attack("Algorithm that is not pinned")
 def algorithm_not_pinned(kit: Kit) -> Sequence[str | Sent]:
-    pss = padding.PSS(padding.MGF1(SHA256()), SHA256.digest_size)
+    pss = padding.PSS(padding.MGF1(SHA256()), 32)
     header = kit.header(alg="PS256", kid="rsa")
     return [
         kit.forged(header, sign=lambda text: kit.rsa.private.sign(text, pss, SHA256())),
@@ -148,7 +152,7 @@ def algorithm_not_pinned(kit: Kit) -> Sequence[str | Sent]:
 
 @attack("PSS signature under RS256")
 def pss_as_pkcs1(kit: Kit) -> Sequence[str | Sent]:
-    pss = padding.PSS(padding.MGF1(SHA256()), SHA256.digest_size)
+    pss = padding.PSS(padding.MGF1(SHA256()), 32)
     return [kit.forged(kit.header(alg="RS256", kid="rsa"), sign=lambda text: kit.rsa.private.sign(text, pss, SHA256()))]
 
 
@@ -238,11 +242,7 @@ def signature_of_another_token(kit: Kit) -> Sequence[str | Sent]:
 @attack("Guessed secret")
 def guessed_secret(kit: Kit) -> Sequence[str | Sent]:
     return [
-        kit.forged(
-            {"alg": "HS256"},
-            kit.claims(iss=PAYROLL),
-            sign=lambda text, key=secret: hmac.digest(key, text, hashlib.sha256),
-        )
+        kit.forged({"alg": "HS256"}, kit.claims(iss=PAYROLL), sign=by_secret(secret))
         for secret in (b"", b"secret", b"payroll", b"PAYROLL_SECRET", b"\0" * 32, b"your-256-bit-secret")
     ]
 
@@ -256,11 +256,7 @@ def kid_injection(kit: Kit) -> Sequence[str | Sent]:
         "../../../../dev/null", "/dev/null", "' OR '1'='1", "one' UNION SELECT 'x", "one\0", "ONE", "one ", kit.trap,
         "| sleep 9", "$(id)", "${jndi:ldap://127.0.0.1/a}", "оne", "one\u200b", "%6fne", "x" * 5000, "__proto__",
     )  # fmt: skip
-    return [
-        kit.forged(kit.header(kid=kid), sign=sign)
-        for kid in kids
-        for sign in (signing(kit.evil), lambda text: hmac.digest(b"", text, hashlib.sha256))
-    ]
+    return [kit.forged(kit.header(kid=kid), sign=sign) for kid in kids for sign in (signing(kit.evil), by_secret(b""))]
 
 
 @attack("`kid` that is no text")
@@ -322,7 +318,8 @@ def types_of_other_tokens(kit: Kit) -> Sequence[str | Sent]:
 
 @attack("`typ` that is no text")
 def type_that_is_no_text(kit: Kit) -> Sequence[str | Sent]:
-    return [kit.forged(kit.header(typ=name)) for name in (None, 7, ["JWT"], {})]
+    names: tuple[Any, ...] = (None, 7, ["JWT"], {})
+    return [kit.forged(kit.header(typ=name)) for name in names]
 
 
 @attack("Type that this issuer does not use")
@@ -377,7 +374,7 @@ def access_token_with_a_nonce(kit: Kit) -> Sequence[str | Sent]:
 
 @attack("Logout token or security event")
 def security_event(kit: Kit) -> Sequence[str | Sent]:
-    events = {"http://schemas.openid.net/event/backchannel-logout": {}}
+    events: dict[str, Any] = {"http://schemas.openid.net/event/backchannel-logout": {}}
     return [kit.forged(kit.header(typ=name), kit.claims(events=events)) for name in (..., "JWT", "at+jwt")]
 
 
@@ -479,10 +476,8 @@ def no_expiry(kit: Kit) -> Sequence[str | Sent]:
 
 @attack("Expiry that is no time")
 def expiry_that_is_no_time(kit: Kit) -> Sequence[str | Sent]:
-    return [
-        kit.forged(claims=kit.claims(exp=exp))
-        for exp in ("4000000000", "2099-01-01T00:00:00Z", True, [], {}, -1, 1e300, [4e9])
-    ]
+    times: tuple[Any, ...] = ("4000000000", "2099-01-01T00:00:00Z", True, [], {}, -1, 1e300, [4e9])
+    return [kit.forged(claims=kit.claims(exp=exp)) for exp in times]
 
 
 @attack("Expired")
@@ -526,7 +521,8 @@ def tenant_of_another_issuer(kit: Kit) -> Sequence[str | Sent]:
 
 @attack("Tenant that is no name")
 def tenant_that_is_no_name(kit: Kit) -> Sequence[str | Sent]:
-    return [kit.forged(claims=kit.claims() | {"tenant": name}) for name in (7, True, "", " ", ["revenue"], {}, [])]
+    names: tuple[Any, ...] = (7, True, "", " ", ["revenue"], {}, [])
+    return [kit.forged(claims=kit.claims() | {"tenant": name}) for name in names]
 
 
 @attack("Another audience")

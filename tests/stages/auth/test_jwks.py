@@ -216,8 +216,10 @@ class Schedule:
     """A fetch that notes when it is made, and how many are made at once."""
 
     def __init__(self, issuer: Issuer) -> None:
-        self.issuer, self.at, self.running, self.most = issuer, [], 0, 0
-        self.lasts = 0.0
+        self.issuer = issuer
+        self.at: list[float] = []
+        self.running = self.most = 0
+        self.started = self.lasts = 0.0
 
     async def __call__(self) -> Any:
         loop = asyncio.get_running_loop()

@@ -364,7 +364,7 @@ async def test_each_row_of_the_page_is_what_a_gateway_answers(
                 fields, query = bearer_request(sent) if isinstance(sent, str) else sent
                 before = len(upstream.seen)
                 url = f"/a?{query}" if query else "/a"
-                raw = [(key, value.encode()) for key, value in fields]
+                raw = [(key.encode(), value.encode()) for key, value in fields]
                 got = answered(await gateway.client.get(url, headers=raw))
                 passed = len(upstream.seen) - before
                 if got != rows[name] or passed != (got[0] == "200"):
