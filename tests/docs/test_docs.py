@@ -110,7 +110,7 @@ def test_anchors_exist() -> None:
 
 
 def test_every_page_is_in_the_index() -> None:
-    linked = set(re.findall(r"\]\((\w+\.md)\)", DOCS["README.md"]))
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", DOCS["README.md"]))
     assert linked == DOCS.keys() - {"README.md"}
 
 
