@@ -206,6 +206,15 @@ class Call:
         self._path_values: Mapping[str, str] | None = None
         self._query_params: Sequence[tuple[str, str]] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which parses for itself."""
+        return {name: getattr(self, name) for name in self.__slots__ if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Call.__init__(self)
+        for name, value in state.items():
+            setattr(self, name, value)
+
     @property
     def params(self) -> Mapping[str, str]:
         """Path parameters, ready to be put into an upstream's path or query: percent-encoded but for unreserved

@@ -167,7 +167,7 @@ class Secret:
     @property
     def shown(self) -> set[str]:
         """The texts that must not be shown: the current one, and the one before it, which may still be under way."""
-        return {self._text, self._before} - {""}
+        return {self.text(), self._before} - {""}
 
     def _refresh(self) -> None:
         name = self.origin.name

@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus
 
 from bridge.api.call import Call
 from bridge.api.capabilities import Secretive, capability
+from bridge.api.egress import Egress
 from bridge.api.exchange import Exchange
 from bridge.egress.sending import SentOperation
 from bridge.errors import RequestError, UpstreamError
@@ -46,13 +47,16 @@ def conceal(error: Exception, operation: SentOperation, exchange: Exchange) -> N
         exchange.problem = None  # which was made of the error as it was
 
 
+def route_secrets(codec: Any, egress: Egress | None) -> frozenset[str]:
+    """The secrets that the route itself sends, as their files have them now."""
+    secretive = capability(codec, Secretive)
+    return frozenset((*(secretive.secrets if secretive else ()), *(egress.secrets if egress else ())))
+
+
 def _secrets(operation: SentOperation, call: Call) -> set[str]:
     """What was sent and must not be shown, in the forms in which it is written down."""
-    texts: set[str] = set(call.credentials)
-    if secretive := capability(operation.codec, Secretive):
-        texts.update(secretive.secrets)
+    texts = {*call.credentials, *route_secrets(operation.codec, operation.egress)}
     if operation.egress is not None:
-        texts.update(operation.egress.secrets)
         with contextlib.suppress(RequestError):  # a file that was rotated meanwhile
             texts.update(operation.egress.sent(call))
     return {form for text in texts for form in _forms(text) if len(form) >= SHORTEST}

@@ -6,23 +6,21 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from bridge.api.body import StreamedBody
 from bridge.api.call import Call, GrpcReply, Reply
-from bridge.api.capabilities import ErrorReading, Forkable, Weighing, capability
+from bridge.api.capabilities import ErrorReading, capability
 from bridge.api.egress import Credentials
 from bridge.api.exchange import Exchange
-from bridge.api.fast_paths import FAST_PATHS
-from bridge.api.problem import problem
 from bridge.api.refusal import upstream_error
 from bridge.api.stage import BoundOperation, Handler
 from bridge.api.stream import WEBSOCKET
 from bridge.api.transfer import Transfer
 from bridge.egress.authorized import AuthorizedOperation
 from bridge.egress.sending import SentOperation, sending
-from bridge.errors import RequestError
 from bridge.gateway.echoes import conceal
+from bridge.gateway.large import LargeMessages
 from bridge.gateway.response import response_fields
 from bridge.gateway.streaming import StreamRelay
 from bridge.gateway.websocket import websocket_handler
@@ -47,7 +45,7 @@ class Translate:
             if operation.credentials is not None:
                 return partial(_authorized_relay, operation, operation.credentials, max_message)
             return partial(_relay, operation, max_message)
-        translate = _pass if operation.streams_bodies else _translate
+        translate = _pass if operation.streams_bodies else partial(_translate, LargeMessages(operation))
         send = sending(operation)
         return partial(translate, operation) if send is None else partial(_sent, translate, send)
 
@@ -60,7 +58,7 @@ async def _sent(
     return await translate(send(exchange.call), exchange)
 
 
-async def _translate(operation: SentOperation, exchange: Exchange) -> Reply:
+async def _translate(large: LargeMessages, operation: SentOperation, exchange: Exchange) -> Reply:
     clock = time.perf_counter
     call, record, codec = exchange.call, exchange.record, operation.codec
     limit = exchange.timeout
@@ -68,7 +66,7 @@ async def _translate(operation: SentOperation, exchange: Exchange) -> Reply:
     if exchange.size <= LARGE:
         outbound = operation.request(call)
     else:
-        outbound = await _large_request(codec, operation.request, exchange)
+        outbound = await large.request(exchange)
     translated_at = clock()
     try:
         inbound = await operation.send(
@@ -92,7 +90,7 @@ async def _translate(operation: SentOperation, exchange: Exchange) -> Reply:
     try:
         if len(body) <= LARGE:
             return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
-        return await _large_reply(codec, exchange, inbound, len(body))
+        return await large.reply(exchange, inbound, len(body))
     except Exception as error:
         if exchange.size > LARGE:  # an error that its own frames hold would keep the request until it is collected
             offload.let_go(error)
@@ -133,67 +131,6 @@ async def _pass(operation: SentOperation, exchange: Exchange) -> Reply:
             exchange.transfer = Transfer(exchange.request, operation.spec.stream)
         exchange.transfer.begin_reply(inbound.body)
     return operation.codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
-
-
-async def _large_request(codec: Any, request: Callable[[Call], Any], exchange: Exchange) -> Any:
-    """The upstream request, translated in a thread if that takes time."""
-    call, size = exchange.call, exchange.size
-    if weighing := capability(codec, Weighing):
-        size = weighing.weighs(call)
-        if size <= LARGE:
-            return request(call)
-
-    def work() -> Any:
-        try:
-            return request(call)
-        finally:
-            call.forget()
-
-    effects = _effects(codec, exchange)
-    return await offload.run(size, work, deadline=exchange.deadline, max_waiting=offload.REQUESTS, effects=effects)
-
-
-async def _large_reply(codec: Any, exchange: Exchange, inbound: Any, size: int) -> Reply:
-    """The client's reply, translated in a thread if that takes time."""
-    call = exchange.call
-    if weighing := capability(codec, Weighing):
-        size = weighing.weighs(inbound)
-        if size <= LARGE:
-            return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
-
-    def work() -> Reply:
-        try:
-            return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
-        except RequestError as error:
-            exchange.problem = error, problem(error, call.trace_id)  # a fault may be as large as a reply
-            raise
-
-    effects = _effects(codec, exchange, inbound)
-    return await offload.run(size, work, deadline=exchange.deadline, effects=effects)
-
-
-class CallEffects:
-    """`bridge.payload.offload.Effects` of a codec that changes nothing but the call."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def collect(self) -> Any:
-        exchange = self._exchange
-        return exchange.call.warnings, exchange.call.state, exchange.problem
-
-    def apply(self, changes: Any) -> None:
-        exchange = self._exchange
-        exchange.call.warnings, exchange.call.state, exchange.problem = changes
-        exchange.call.forget()
-
-
-def _effects(codec: Any, exchange: Exchange, inbound: Any = None) -> CallEffects | None:
-    """None: the codec may change what calls share, so it is called in this process."""
-    forkable = capability(codec, Forkable) if FAST_PATHS else None
-    if forkable is None or not forkable.forks(exchange.call, inbound):
-        return None
-    return CallEffects(exchange)
 
 
 async def _authorized_relay(

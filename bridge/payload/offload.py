@@ -4,9 +4,10 @@ To translate a message takes CPU time that grows with its size: tens of millisec
 than `LARGE` is translated in one of two threads: one for what is up to `HUGE`, so that it never waits behind a message
 that takes seconds, and one for the rest. More threads would do nothing but share one interpreter lock.
 
-What is larger than `APART` and changes nothing but its own call (`Effects`) is worked on in a copy of this process
-(`bridge.payload.child`), for which one of the threads waits: the loop keeps its lock, and its core by priority. None is
-made while a thread works, which may hold a lock that the copy needs; and where none can be made, the thread does it.
+What is larger than `APART` and changes nothing but its own call (`Effects`) is worked on in another process
+(`bridge.payload.child`), for which one of the threads waits: the loop keeps its lock, and its core by priority. These
+processes are copies of one that is kept (`bridge.payload.zygote`), which in turn is a copy of this one. That is not
+made while a thread works, which may hold a lock that the copies need; and where none can be made, the thread does it.
 
 A thread alone is not enough for the rest, since whoever holds the interpreter's lock keeps the loop waiting:
 
@@ -33,12 +34,15 @@ from typing import Any, Protocol, TypeVar
 
 from bridge.errors import DeadlineExceeded, Overloaded
 from bridge.payload import child
+from bridge.payload.shared_file import Outdated, SharedFile
+from bridge.payload.zygote import AVAILABLE, Zygote
 
 LARGE = 64 * 1024  #: bytes from which a message is worked on in a thread
 HUGE = 2 * 1024 * 1024  #: bytes from which it is the second thread
-APART = 1024 * 1024  #: bytes from which it may be a process: making one holds the loop for about 3 ms
-ALONE = 0.25  #: seconds that a process may wait to be made until no thread works; else the thread does it
-START = 1.0  #: seconds for the loop to make one
+APART = 1024 * 1024  #: bytes from which it may be a process
+ALONE = 0.25  #: seconds that the zygote may wait to be made until no thread works; else the thread does the work
+START = 1.0  #: seconds for the loop to make it
+TRIES = 2  #: zygotes for one message: the second one has all that there is
 SWITCH = 0.0005  #: seconds for which a thread keeps the interpreter's lock that another one wants
 #: Bytes of messages that wait for a thread or are in one: as they came, since only two are being worked on. A request
 #: is refused beyond the first; an answer, for which a service has worked already, beyond the second. One message is
@@ -52,8 +56,12 @@ T = TypeVar("T")
 
 
 class Effects(Protocol):
-    """What work changes beside its result, where it changes nothing that is shared. Work in another process changes its
-    own copy: `collect` is called there, and `apply` here with what came back."""
+    """What work changes beside its result, where it changes nothing that is shared. It is pickled together with the
+    work; `current` and `collect` are called in the other process, and `apply` here with what came back."""
+
+    def current(self) -> bool:
+        """Whether the process knows what the work needs; asked before the work. A newer one does it otherwise."""
+        ...
 
     def collect(self) -> Any:
         """The changes, as values that can be pickled."""
@@ -92,7 +100,7 @@ class _Garbage:
 
 
 class _Doors:
-    """Keeps work in threads and the making of processes apart."""
+    """Keeps work in threads and the making of zygotes apart."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -124,36 +132,137 @@ class _Doors:
                 self._changed.notify_all()
 
 
+class _Processes:
+    """Processes for work, and the zygote of which they are copies."""
+
+    def __init__(self, doors: _Doors) -> None:
+        self._doors, self._lock = doors, threading.Lock()
+        self._zygote: Zygote | None = None
+
+    def call(self, work: Callable[[], Any], loop: asyncio.AbstractEventLoop, abandoned: Callable[[], bool]) -> Any:
+        """The result of ``work()`` in another process.
+
+        :param loop: makes the zygote, if one is needed.
+        :raises bridge.payload.child.Unable: it must be done here.
+        :raises bridge.payload.child.Lost, bridge.payload.child.Abandoned: see `bridge.payload.child.Child.result`.
+        """
+        for _ in range(TRIES):
+            zygote: Zygote | None = None
+            try:
+                with SharedFile.make() as file:
+                    newest = _written(file, work)
+                    with self._lock:
+                        zygote = self._current(newest, loop)
+                        process = zygote.start(file)
+                    return process.result(abandoned)
+            except Outdated:
+                self._drop(zygote)
+            except child.Unfit:
+                self._drop(zygote)
+                raise
+            except OSError as error:
+                raise child.Unable(f"none can be made: {error!r}") from None
+        raise child.Unable("the zygote has ended or is too old, and so is a new one")
+
+    def end(self) -> None:
+        """To be called in the thread of the loop."""
+        with self._lock:
+            zygote, self._zygote = self._zygote, None
+        if zygote is not None:
+            zygote.end()
+
+    def _current(self, newest: int, loop: asyncio.AbstractEventLoop) -> Zygote:
+        """The zygote, made again if it is older than the `Inherited` of the number `newest`.
+
+        :raises bridge.payload.child.Unable: none can be made.
+        """
+        if self._zygote is None or self._zygote.newest < newest:
+            with self._doors.alone() as free:
+                if not free:
+                    raise child.Unable("another one was being translated in a thread")
+                made = _zygote(loop)
+            if self._zygote is not None:
+                self._zygote.close()
+            self._zygote = made
+        return self._zygote
+
+    def _drop(self, zygote: Zygote | None) -> None:
+        with self._lock:
+            if zygote is not None and self._zygote is zygote:
+                self._zygote = None
+                zygote.close()
+
+
+def _written(file: SharedFile, work: Callable[[], Any]) -> int:
+    """See `SharedFile.write`.
+
+    :raises bridge.payload.child.Unable: `work` can't be sent.
+    """
+    try:
+        return file.write(work)
+    except Exception as error:
+        raise child.Unable(f"it can't be pickled: {error!r}") from None
+
+
+def _zygote(loop: asyncio.AbstractEventLoop) -> Zygote:
+    """:raises bridge.payload.child.Unable: none can be made."""
+    made: Future[Zygote] = Future()
+    try:
+        loop.call_soon_threadsafe(_make, made)
+        try:
+            return made.result(START)
+        except TimeoutError:
+            if made.cancel():
+                raise
+            return made.result()
+    except (OSError, RuntimeError) as error:  # the loop stands still, or has ended
+        raise child.Unable(f"none can be made: {error!r}") from None
+
+
+def _make(made: Future[Zygote]) -> None:
+    """In the event loop: make a zygote, unless nobody waits for that any more."""
+    if not made.set_running_or_notify_cancel():
+        return
+    try:
+        made.set_result(Zygote.make())
+    except Exception as error:
+        made.set_exception(error)
+
+
 class _Job:
     """One piece of work; what it holds is dropped as soon as nobody waits for it any more, or it is done.
 
     :ivar abandoned: nobody waits for it any more.
     """
 
-    __slots__ = ("_doors", "_effects", "_garbage", "_loop", "abandoned", "size", "work")
+    __slots__ = ("_doors", "_effects", "_garbage", "_loop", "_processes", "_work", "abandoned", "size")
 
-    def __init__(
-        self, size: int, work: Callable[[], Any], garbage: _Garbage, doors: _Doors, effects: Effects | None
-    ) -> None:
-        self.size, self._garbage, self._doors = size, garbage, doors
-        self.work: Callable[[], Any] | None = work
-        self._effects, self._loop = effects, asyncio.get_running_loop()
+    def __init__(self, size: int, work: Callable[[], Any], parts: Offload, effects: Effects | None) -> None:
+        self.size, self._effects = size, effects
+        self._work: Callable[[], Any] | None = work
+        self._garbage, self._doors, self._processes = parts.garbage, parts.doors, parts.made
+        self._loop = asyncio.get_running_loop()
         self.abandoned = False
 
     def __call__(self) -> Any:
-        work, self.work = self.work, None
+        work, effects = self._work, self._effects
+        self.drop()
         if work is None:
             raise CancelledError
         try:
-            if self._effects is not None and child.AVAILABLE:
+            if effects is not None:
                 try:
-                    return self._apart(work, self._effects)
+                    return self._apart(work, effects)
                 except child.Unable as error:
                     log.info("a message of %d bytes is translated in a thread, not in a process: %s", self.size, error)
             with self._doors.work():
                 return self._here(work)
         finally:
-            del work
+            del work, effects
+
+    def drop(self) -> None:
+        """It is not done, if it has not begun."""
+        self._work = self._effects = None
 
     def _here(self, work: Callable[[], Any]) -> Any:
         self._garbage.hold()
@@ -168,13 +277,9 @@ class _Job:
 
     def _apart(self, work: Callable[[], Any], effects: Effects) -> Any:
         """:raises bridge.payload.child.Unable: it must be done here."""
-
-        with self._doors.alone() as free:
-            if not free:
-                raise child.Unable("another one was being translated in a thread")
-            process = self._process(partial(_outcome, work, effects))
         try:
-            result, error, changes = process.result(lambda: self.abandoned)
+            called = partial(_outcome, work, effects)
+            result, error, changes = self._processes.call(called, self._loop, lambda: self.abandoned)
         except child.Abandoned:
             raise CancelledError from None
         except child.Lost as lost:
@@ -188,39 +293,20 @@ class _Job:
             raise error
         return result
 
-    def _process(self, work: Callable[[], Any]) -> child.Child:
-        """:raises bridge.payload.child.Unable: none can be made."""
-        made: Future[child.Child] = Future()
-        try:
-            self._loop.call_soon_threadsafe(_make, made, work)
-            try:
-                return made.result(START)
-            except TimeoutError:
-                if made.cancel():
-                    raise
-                return made.result()
-        except (OSError, RuntimeError) as error:  # the loop stands still, or has ended
-            raise child.Unable(f"none can be made: {error!r}") from None
-
 
 def _outcome(work: Callable[[], Any], effects: Effects) -> tuple[Any, Exception | None, Any]:
-    """In the process: what ``work()`` returned or raised, and what it changed."""
+    """In the process: what ``work()`` returned or raised, and what it changed.
+
+    :raises Outdated: the process knows too little.
+    """
+    if not effects.current():
+        raise Outdated
     result, error = None, None
     try:
         result = work()
     except Exception as failure:
         error = failure
     return result, error, effects.collect()
-
-
-def _make(made: Future[child.Child], work: Callable[[], Any]) -> None:
-    """In the event loop: begin ``work()`` in a process, unless nobody waits for that any more."""
-    if not made.set_running_or_notify_cancel():
-        return
-    try:
-        made.set_result(child.start(work))
-    except Exception as error:
-        made.set_exception(error)
 
 
 def let_go(error: BaseException) -> None:
@@ -242,7 +328,8 @@ class Offload:
     def __init__(self, *, processes: bool = False) -> None:
         self.processes = processes
         self._threads = [ThreadPoolExecutor(1, thread_name_prefix=f"messages-{name}") for name in ("large", "huge")]
-        self._garbage, self._doors = _Garbage(), _Doors()
+        self.garbage, self.doors = _Garbage(), _Doors()
+        self.made = _Processes(self.doors)
         self._lock = threading.Lock()
         self.waiting = 0  #: bytes of messages that are not done
 
@@ -270,7 +357,8 @@ class Offload:
             if self.waiting and self.waiting + size > max_waiting:
                 raise Overloaded(headers=[("retry-after", "1")])
             self.waiting += size
-        job = _Job(size, work, self._garbage, self._doors, effects if self.processes and size > APART else None)
+        apart = self.processes and AVAILABLE and size > APART
+        job = _Job(size, work, self, effects if apart else None)
         del work
         try:
             future: Future[T] = self._threads[size > HUGE].submit(job)
@@ -289,7 +377,11 @@ class Offload:
         finally:
             job.abandoned = True
             if future.cancel():  # it stands in a queue, where what it holds would be kept
-                job.work = None
+                job.drop()
+
+    def end(self) -> None:
+        """End the zygote. To be called in the thread of the loop in which calls were made, if it may still run."""
+        self.made.end()
 
     def _done(self, size: int) -> None:
         with self._lock:
@@ -300,8 +392,14 @@ _shared = Offload()
 run = _shared.run
 
 
-def serve() -> None:
-    """This process is a gateway's own: make the interpreter's lock change hands as often as it wants that, and let it
-    make processes; see above."""
+@contextlib.contextmanager
+def serving() -> Iterator[None]:
+    """This process is a gateway's own while the block lasts, in which its loop runs: make the interpreter's lock change
+    hands as often as it wants that, and let it make processes; see above."""
     sys.setswitchinterval(SWITCH)
     _shared.processes = True
+    try:
+        yield
+    finally:
+        _shared.processes = False
+        _shared.end()

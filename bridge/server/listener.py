@@ -99,9 +99,8 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, str, i
                 signals.ignore_stop()
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        offload.serve()
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with offload.serving(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(run())
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends what is left, without a traceback

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -13,11 +13,11 @@ import pytest
 
 from benchmarks.large_messages import PROTO, WSDL, rows
 from bridge.api import HttpRequest
-from bridge.payload import child, offload
+from bridge.payload import child, offload, zygote
 from bridge.payload.offload import APART
 from bridge_soap.message import reply_templates
 
-pytestmark = pytest.mark.skipif(not child.AVAILABLE, reason="needs Linux")
+pytestmark = pytest.mark.skipif(not zygote.AVAILABLE, reason="needs Linux")
 
 SIZE = APART + APART // 4
 ROUTES = {
@@ -86,27 +86,29 @@ async def rpc() -> AsyncIterator[int]:
     await server.stop(None)
 
 
-def counting(monkeypatch: pytest.MonkeyPatch) -> list[child.Child]:
-    """The processes that are begun from now on."""
-    begun: list[child.Child] = []
-    begin = child.start
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[child.Child]]:
+    """The processes that have done their work."""
+    made: list[child.Child] = []
+    result = child.Child.result
 
-    def start(work: Callable[[], Any]) -> child.Child:
-        begun.append(begin(work))
-        return begun[-1]
+    def counted(process: child.Child, abandoned: Callable[[], bool]) -> Any:
+        value = result(process, abandoned)
+        made.append(process)
+        return value
 
-    monkeypatch.setattr(child, "start", start)
-    return begun
+    monkeypatch.setattr(child.Child, "result", counted)
+    yield made
+    offload._shared.end()
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.fast_path
 async def test_all_is_as_from_a_thread(
-    start: Any, upstream: Any, rpc: int, monkeypatch: pytest.MonkeyPatch, name: str
+    start: Any, upstream: Any, rpc: int, monkeypatch: pytest.MonkeyPatch, begun: list[child.Child], name: str
 ) -> None:
     path, body, status, text = CASES[name]
     upstream.status, upstream.headers, upstream.body = status, [("content-type", "text/xml")], text
-    begun = counting(monkeypatch)
     monkeypatch.setattr(reply_templates, "_MAX_HERE", 2)
     seen: list[tuple[Any, ...]] = []
     made = {"svc": f"127.0.0.1:{upstream.port}", "rpc": f"127.0.0.1:{rpc}"}
@@ -129,9 +131,8 @@ async def test_all_is_as_from_a_thread(
 
 @pytest.mark.fast_path
 async def test_a_reply_from_which_others_are_learned_is_read_here(
-    start: Any, upstream: Any, monkeypatch: pytest.MonkeyPatch
+    start: Any, upstream: Any, monkeypatch: pytest.MonkeyPatch, begun: list[child.Child]
 ) -> None:
-    begun = counting(monkeypatch)
     monkeypatch.setattr(offload._shared, "processes", True)
     upstream.headers, upstream.body = [("content-type", "text/xml")], got(SIZE)
     mesh = {"svc": f"127.0.0.1:{upstream.port}"}

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,25 @@ from hypothesis import strategies as st
 
 from bridge.api import InvalidBody, Reply, RequestError, UpstreamError
 from bridge.errors import Overloaded, Timeout
-from bridge.payload import child, offload
+from bridge.payload import child, offload, zygote
 from bridge.payload.offload import APART, HUGE, Offload
+from bridge.payload.shared_file import Inherited, SharedFile
+from bridge.payload.zygote import Zygote
 
-pytestmark = pytest.mark.skipif(not child.AVAILABLE, reason="needs Linux")
+pytestmark = pytest.mark.skipif(not zygote.AVAILABLE, reason="needs Linux")
 
 LARGE = APART + 1
+
+
+class Known(Inherited):
+    """Work that the other process has since it was made, such as a function within a test."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__()
+        self.work = work
+
+    def __call__(self) -> Any:
+        return self.work()
 
 
 class Noted:
@@ -36,6 +50,9 @@ class Noted:
 
     def __init__(self) -> None:
         self.notes: list[Any] = []
+
+    def current(self) -> bool:
+        return True
 
     def collect(self) -> Any:
         return self.notes
@@ -60,10 +77,11 @@ class Shared:
 PID, LET = 0, 1
 
 
-class Busy:
+class Busy(Inherited):
     """Work that says in which process it is, and ends when it is let. It never sleeps: see `child.ASLEEP`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.shared = Shared()
 
     def __call__(self) -> int:
@@ -100,12 +118,15 @@ async def gone(pid: int) -> None:
 
 
 @pytest.fixture
-def offloading() -> Offload:
-    return Offload(processes=True)
+async def offloading() -> AsyncIterator[Offload]:
+    made = Offload(processes=True)
+    yield made
+    made.end()
 
 
 async def apart(offloading: Offload, work: Callable[[], Any], **options: Any) -> Any:
-    return await offloading.run(LARGE, work, **{"effects": Noted(), **options})
+    known = work if isinstance(work, Inherited) else Known(work)
+    return await offloading.run(LARGE, known, **{"effects": Noted(), **options})
 
 
 async def test_the_work_is_done_in_another_process_which_is_gone_then(offloading: Offload) -> None:
@@ -130,9 +151,23 @@ VALUES = st.recursive(
 @settings(max_examples=20, deadline=None)
 @given(value=VALUES, sizes=st.lists(st.sampled_from([0, 1, 65535, 65536, 65537, 3_000_001]), max_size=3))
 def test_values_come_back_as_they_are(value: Any, sizes: list[int]) -> None:
+    """Those that go there come, too."""
     large = [bytes([65 + at]) * size for at, size in enumerate(sizes)]
     result = (value, large, Reply(200, [("a", "b")], large[0] if large else b""))
-    assert child.start(lambda: result).result(lambda: False) == result
+
+    async def there_and_back() -> Any:
+        offloading = Offload(processes=True)
+        try:
+            return await offloading.run(LARGE, partial(other, os.getpid(), result), effects=Noted())
+        finally:
+            offloading.end()
+
+    assert asyncio.run(there_and_back()) == result
+
+
+def other(pid: int, value: Any) -> Any:
+    assert pid != os.getpid()
+    return value
 
 
 class OwnError(UpstreamError):
@@ -177,20 +212,20 @@ async def test_the_log_says_where_a_mistake_is(offloading: Offload) -> None:
 
 async def test_changes_come_back_with_results_and_with_errors(offloading: Offload) -> None:
     effects = Noted()
-    fault = ValueError("no")
-
-    def work(*, fails: bool) -> Any:
-        effects.notes += ["seen", fault]
-        if fails:
-            raise fault
-        return effects.notes
-
-    result = await apart(offloading, lambda: work(fails=False), effects=effects)
+    result = await offloading.run(LARGE, partial(noting, effects, fails=False), effects=effects)
     assert result is effects.notes  # one object is one object
     effects = Noted()
     with pytest.raises(ValueError, match="no") as caught:
-        await apart(offloading, lambda: work(fails=True), effects=effects)
+        await offloading.run(LARGE, partial(noting, effects, fails=True), effects=effects)
     assert effects.notes == ["seen", caught.value]
+
+
+def noting(effects: Noted, *, fails: bool) -> Any:
+    fault = ValueError("no")
+    effects.notes += ["seen", fault]
+    if fails:
+        raise fault
+    return effects.notes
 
 
 async def test_a_process_that_is_ended_refuses_its_message(offloading: Offload) -> None:
@@ -263,15 +298,18 @@ async def test_where_no_process_can_be_made_the_thread_does_it(
     assert await apart(offloading, os.getpid) == os.getpid()
 
 
+@pytest.mark.parametrize("zygote_dies", [True, False], ids=["the zygote", "its process"])
 async def test_a_process_that_ends_before_it_begins_leaves_its_work_to_the_thread(
-    offloading: Offload, monkeypatch: pytest.MonkeyPatch
+    offloading: Offload, monkeypatch: pytest.MonkeyPatch, zygote_dies: bool
 ) -> None:
     """As a library may do after a fork, if it has threads."""
     fork: Callable[[], int] = os.fork
+    gateway = os.getpid()
 
     def dies() -> int:
+        zygotes = os.getpid() == gateway
         pid = fork()
-        if pid == 0:
+        if pid == 0 and zygotes is zygote_dies:
             os.kill(os.getpid(), signal.SIGKILL)
         return pid
 
@@ -322,7 +360,7 @@ async def test_a_connection_that_is_closed_meanwhile_is_closed_for_its_peer(offl
     listener.close()
     with socket.create_server(address):  # the port is free
         pass
-    assert [name.partition(" ")[0] for name in descriptors(pid)] == ["/memfd:result"]
+    assert [name.partition(" ")[0] for name in descriptors(pid)] == ["/memfd:message"]
     busy.shared[LET] = 1
     await call
     peer.close()
@@ -346,7 +384,7 @@ async def test_nothing_is_left_open(offloading: Offload) -> None:
         if os.getpid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    parent, works = os.getpid(), (lambda: None, threading.Lock, die, lambda: 1 / 0)
+    parent, works = os.getpid(), [Known(work) for work in (lambda: None, threading.Lock, die, lambda: 1 / 0)]
     await apart(offloading, lambda: None)
     before = count()
     for work in works:
@@ -376,14 +414,24 @@ async def test_a_handled_signal_stays_the_gateways(offloading: Offload) -> None:
 def test_a_lost_result_is_no_result_where_nobody_learns_how_a_process_ended() -> None:
     """Whoever starts the gateway may ignore SIGCHLD."""
     script = """
-import os, signal
-from bridge.payload import child
+import asyncio, os, signal
+from functools import partial
+from bridge.errors import Overloaded
+from bridge.payload.offload import APART, Offload
+class Nothing:
+    def current(self): return True
+    def collect(self): pass
+    def apply(self, changes): pass
+async def main():
+    offload = Offload(processes=True)
+    print(await offload.run(APART + 1, partial(str, "done"), effects=Nothing()))
+    try:
+        await offload.run(APART + 1, partial(signal.raise_signal, signal.SIGKILL), effects=Nothing())
+    except Overloaded as error:
+        print(error.cause.partition(": ")[2])
+    offload.end()
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-print(child.start(lambda: "done").result(lambda: False))
-try:
-    child.start(lambda: os.kill(os.getpid(), signal.SIGKILL)).result(lambda: False)
-except child.Lost as error:
-    print(error)
+asyncio.run(main())
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.split("\n")[:2] == ["done", "the process that did the work was ended by signal 9"]
