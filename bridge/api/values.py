@@ -263,7 +263,7 @@ class Derived(Generic[T]):
     @property
     def values(self) -> Sequence[T]:
         """The current value, and the one before it."""
-        return [self._value, *self._before]
+        return [self(), *self._before]
 
 
 # --- what each call brings -------------------------------------------------------------------------------------------
