@@ -143,14 +143,17 @@ class Forkable(Protocol):
     """A unary codec whose ``request`` and ``reply`` change nothing but `Call.warnings` and `Call.state`.
 
     They are then called in a copy of the gateway's process for messages above 1 MB, so that the event loop keeps its
-    interpreter. What else they change is lost with the copy. The request or reply, the errors that they raise, and
-    `Call.state` come back pickled; where that fails, they are called again in a thread.
+    interpreter. What else they change is lost with the copy. The call and the service's reply go there pickled, and the
+    request or reply, the errors that they raise, and `Call.state` come back so; where that fails, they are called in a
+    thread. Where the secrets that the codec names (`Secretive`) have changed, a new copy is made.
     """
 
     def forks(self, call: Call, inbound: HttpReply | GrpcReply | None) -> bool:
         """Whether nothing else is changed by ``request(call)``, or with an `inbound` by ``reply(call, inbound)``.
 
-        Called on the event loop; False for a message from which the codec learns, for example.
+        Called on the event loop; False for a message from which the codec learns, for example. If it is True there, it
+        is called in the copy, too: False says that the copy is older than what the codec has learned, and a new one is
+        made.
         """
         ...
 
