@@ -1,5 +1,5 @@
-"""Secrets in large messages, whose processes may be older than the file with the secret: they are as current as in small
-ones, and masked where the service repeats them."""
+"""Secrets in large messages, whose processes may be older than the file with the secret: they are as current as in
+small ones, and masked where the service repeats them."""
 
 from __future__ import annotations
 
