@@ -40,14 +40,13 @@ class Inherited:
     newest: ClassVar[int] = 0
 
     def __init__(self) -> None:
-        self.number = 0
-        self.renew()
+        self.number = Inherited.newest = Inherited.newest + 1
+        _inherited[self.number] = self
 
     def renew(self) -> None:
         """It has changed, so that older copies of this process are of no use for it."""
-        _inherited.pop(self.number, None)
-        self.number = Inherited.newest = Inherited.newest + 1
-        _inherited[self.number] = self
+        del _inherited[self.number]
+        Inherited.__init__(self)
 
 
 class SharedFile:
