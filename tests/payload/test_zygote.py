@@ -118,21 +118,24 @@ async def test_its_work_ends_with_it(offloading: Offload, made: list[Zygote]) ->
 async def test_it_ends_when_nothing_is_to_do(
     offloading: Offload, made: list[Zygote], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    usual, work = zygote.IDLE, Known(os.getpid)
     monkeypatch.setattr(zygote, "IDLE", 0.05)
-    work = Known(os.getpid)
     await apart(offloading, work)
+    monkeypatch.setattr(zygote, "IDLE", usual)
     await gone(made[0].pid)
     assert await apart(offloading, work) != os.getpid()
 
 
 async def test_a_busy_one_is_not_idle(offloading: Offload, made: list[Zygote], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zygote, "IDLE", 0.0)
-    busy = Busy()
-    call = asyncio.create_task(apart(offloading, busy))
-    pid = await busy.begun()
-    await asyncio.to_thread(Path(f"/proc/{made[0].pid}/stat").read_text)
-    busy.shared[LET] = 1
-    assert await call == pid
+    monkeypatch.setattr(zygote, "IDLE", 0.4)
+
+    def work() -> int:
+        until = time.monotonic() + 0.6
+        while time.monotonic() < until:
+            pass
+        return os.getppid()
+
+    assert await apart(offloading, work) in [each.pid for each in made]
 
 
 async def test_it_holds_nothing_of_the_gateway(offloading: Offload, made: list[Zygote]) -> None:
@@ -176,15 +179,15 @@ async def test_work_that_can_not_be_sent_is_done_in_the_thread(offloading: Offlo
 async def test_one_that_does_not_answer_is_replaced(
     offloading: Offload, made: list[Zygote], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "BIRTH", 0.05)
-    monkeypatch.setattr(child, "LOOK", 0.02)
-    work = Known(os.getpid)
+    usual, work = child.BIRTH, Known(os.getpid)
     await apart(offloading, work)
     os.kill(made[0].pid, signal.SIGSTOP)
+    monkeypatch.setattr(child, "BIRTH", 0.05)
+    monkeypatch.setattr(child, "LOOK", 0.02)
     assert await apart(offloading, work) == os.getpid()
     os.kill(made[0].pid, signal.SIGCONT)
     await gone(made[0].pid)
-    monkeypatch.setattr(child, "BIRTH", 30.0)
+    monkeypatch.setattr(child, "BIRTH", usual)
     assert await apart(offloading, work) != os.getpid()
 
 
