@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -116,7 +117,7 @@ class Runtime:
 
     def bindings(self) -> Iterable[RoleBinding]:
         """The roles that callers of the admin API have beside those of their tokens."""
-        return self.tenancy.content.roles
+        return chain(self.tenancy.content.roles, (stored.binding for stored in self.registry.bindings.all()))
 
     async def load(self) -> None:
         """As `Registry.load`; from now on calls are counted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -49,8 +50,18 @@ def wants_yaml(request: Request) -> bool:
 async def yaml_response(spec: RouteSpec, **headers: str) -> Response:
     """A spec as YAML, as it may be sent back."""
     # A large one takes a while to write, in which everybody else is served.
-    text = await asyncio.to_thread(yaml.dump, _short(spec_json(spec)))
+    text = await asyncio.to_thread(yaml_text, spec)
     return Response(text, 200, headers, "application/yaml")
+
+
+def yaml_text(spec: RouteSpec) -> str:
+    """A spec as YAML, as it may be sent back. A large one takes a while."""
+    return yaml.dump(_short(spec_json(spec)))
+
+
+def time_text(seconds: float) -> str:
+    """Unix seconds as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _short(value: Any) -> Any:

@@ -28,7 +28,9 @@ from bridge.admin.answers import (
     wants_yaml,
     yaml_response,
 )
+from bridge.admin.bindings import BindingPages
 from bridge.admin.callers import Callers
+from bridge.admin.changes import ChangePages
 from bridge.admin.history import History
 from bridge.admin.keys import KeyPages
 from bridge.admin.openapi import PublishedOperation, draft_document, for_host, for_tenant
@@ -79,7 +81,9 @@ class Admin:
         """:param info, servers: of the OpenAPI document, as the settings have them."""
         self._registry = registry
         self._access = PublisherAccess(registry, callers)
-        self._history = History(registry, self._access)
+        self._changes = ChangePages(registry, self._access)
+        self._history = History(registry, self._access, self._changes)
+        self._bindings = BindingPages(registry.bindings, registry.tenancy, self._access)
         self._keys = KeyPages(registry.keys, self._access)
         self._metrics = metrics
         self._info, self._servers = info, servers
@@ -102,6 +106,8 @@ class Admin:
             route("/-/routes/{id:path}/openapi", GET=self.route_openapi),
             *self._history.routes(),
             route("/-/routes/{id:path}", GET=self.show, PUT=self.replace, DELETE=self.delete),
+            *self._changes.routes(),
+            *self._bindings.routes(),
             *self._keys.routes(),
             Route("/health/live", self.live),
             Route("/health/ready", self.ready),
@@ -136,7 +142,10 @@ class Admin:
 
     async def register(self, request: Request, who: Identity) -> Response:
         spec, document = await self._spec(request, who)
-        bound = await self._registry.put(Source(0, "store", spec, document=document), who)
+        source = Source(0, "store", spec, document=document)
+        if self._changes.awaits(who):
+            return await self._changes.propose(request, who, "create", None, source)
+        bound = await self._registry.put(source, who)
         location = f"{prefix_of(request)}/-/routes/{bound.source.id}"
         return active(bound, await self._registry.warnings(bound), 201, location=location)
 
@@ -147,6 +156,8 @@ class Admin:
         judge(current)
         spec, document = await self._spec(request, who)
         source = Source(route_id, "store", spec, document=document)
+        if self._changes.awaits(who):
+            return await self._changes.propose(request, who, "replace", current, source)
         bound = await self._registry.put(source, who, judge)
         return active(bound, await self._registry.warnings(bound))
 
@@ -155,6 +166,8 @@ class Admin:
         route_id = registered(current)
         judge = self._access.judge(request, who)
         judge(current)
+        if self._changes.awaits(who):
+            return await self._changes.propose(request, who, "delete", current, current)
         await self._registry.delete(route_id, who.subject, judge)
         return Response(status_code=204)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from bridge.admin.answers import active, json_response, read_body, wants_yaml, yaml_response
+from bridge.admin.answers import active, json_response, read_body, time_text, wants_yaml, yaml_response
+from bridge.admin.changes import ChangePages
+from bridge.admin.diff import diff_response
 from bridge.admin.publisher import PublisherAccess, route_id_of
 from bridge.api.call import Identity
+from bridge.api.spec.route import RouteSpec
 from bridge.catalog.registry import Registry
 from bridge.catalog.store import DeletedRoute, Revision
 from bridge.errors import ClientError, Conflict, NotFound
@@ -24,9 +26,10 @@ _BODY = 'The body names the revision to go back to: {"revision": 3}.'
 class History:
     """The handlers, as those of `bridge.admin.api.Admin`."""
 
-    def __init__(self, registry: Registry, access: PublisherAccess) -> None:
+    def __init__(self, registry: Registry, access: PublisherAccess, changes: ChangePages) -> None:
         self._registry = registry
         self._access = access
+        self._changes = changes
 
     def routes(self) -> list[BaseRoute]:
         """What is mounted under ``/-``, before ``/routes/{id}``."""
@@ -34,6 +37,7 @@ class History:
             self._access.route("/-/routes/deleted", GET=self.deleted),
             self._access.route("/-/routes/{id:path}/history", GET=self.list_revisions),
             self._access.route("/-/routes/{id:path}/history/{revision}", GET=self.show),
+            self._access.route("/-/routes/{id:path}/history/{revision}/diff/{other}", GET=self.compare),
             self._access.route("/-/routes/{id:path}/rollback", POST=self.roll_back),
         ]
 
@@ -42,15 +46,29 @@ class History:
         return json_response({"route_id": route_id, "revisions": [_listed(revision) for revision in revisions]})
 
     async def show(self, request: Request, who: Identity) -> Response:
-        route_id, revisions = await self._own(request, who)
-        text = request.path_params["revision"]
-        number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-        if not any(one.number == number for one in revisions):
-            raise NotFound(f"The route {route_id} has no revision {text}, or it is kept no longer.")
-        revision, spec = await self._registry.revision(route_id, number)
+        _, revision, spec = await self._revision(request, who, "revision")
         if spec is not None and wants_yaml(request):
             return await yaml_response(spec)
         return json_response(_listed(revision) | {"spec": spec_json(spec) if spec is not None else None})
+
+    async def compare(self, request: Request, who: Identity) -> Response:
+        """What one revision has other than an earlier or later one; a deletion has no spec."""
+        route_id, before, old = await self._revision(request, who, "revision")
+        _, after, new = await self._revision(request, who, "other")
+        names = (f"route {route_id} revision {before.number}", f"route {route_id} revision {after.number}")
+        return await diff_response(request, old, new, names, before=_listed(before), after=_listed(after))
+
+    async def _revision(self, request: Request, who: Identity, name: str) -> tuple[int, Revision, RouteSpec | None]:
+        """The route's number, and the revision that the path parameter `name` has, with its spec.
+
+        :raises NotFound: there is none, or it is not the caller's.
+        """
+        route_id, revisions = await self._own(request, who)
+        text = request.path_params[name]
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+        if not any(one.number == number for one in revisions):
+            raise NotFound(f"The route {route_id} has no revision {text}, or it is kept no longer.")
+        return route_id, *await self._registry.revision(route_id, number)
 
     async def deleted(self, request: Request, who: Identity) -> Response:
         gone = await self._registry.deleted(who.tenant or None)
@@ -59,27 +77,30 @@ class History:
     async def roll_back(self, request: Request, who: Identity) -> Response:
         route_id, _ = await self._own(request, who)
         judge = self._access.judge(request, who)
-        judge(await self._current(request, who))
+        current = await self._current(request, who)
+        judge(current)
         number = _number(await read_body(request))
         revision, spec = await self._registry.revision(route_id, number)
         if spec is None:
             raise Conflict(f"Revision {number} is a deletion and has no spec; choose an earlier one.")
         self._access.allow(who, spec.tenant)
-        bound = await self._registry.put(Source(route_id, "store", spec), who, judge, restores=revision.number)
+        source = Source(route_id, "store", spec)
+        if self._changes.awaits(who):
+            return await self._changes.propose(request, who, "rollback", current, source, revision.number)
+        bound = await self._registry.put(source, who, judge, restores=revision.number)
         return active(bound, await self._registry.warnings(bound))
 
     async def _own(self, request: Request, who: Identity) -> tuple[int, list[Revision]]:
         """The route's number, and those of its revisions that the publisher may see: all that belonged to its tenant.
 
-        :raises NotFound: no registered route has this number, or had it.
-        :raises Forbidden: the route is not the publisher's.
+        :raises NotFound: no registered route has this number, or had it, or it is not the publisher's.
         """
         route_id = route_id_of(request.path_params["id"])
         if not isinstance(route_id, int):
             source = await self._access.own(request, who)
             raise NotFound(f"This route is written in {source.file}; the gateway keeps no history of files.")
         revisions = await self._registry.history(route_id)
-        self._access.allow(who, revisions[0].tenant)
+        self._access.find(who, route_id, revisions[0].tenant)
         return route_id, [one for one in revisions if not who.tenant or one.tenant == who.tenant]
 
     async def _current(self, request: Request, who: Identity) -> Source | None:
@@ -104,9 +125,13 @@ def _listed(revision: Revision) -> dict[str, Any]:
         "revision": revision.number,
         "action": revision.action,
         "by": revision.by,
-        "at": _time(revision.at),
+        "at": time_text(revision.at),
     }
-    return entry if revision.restores is None else entry | {"restores": revision.restores}
+    if revision.restores is not None:
+        entry["restores"] = revision.restores
+    if revision.approved_by is not None:
+        entry["approved_by"] = revision.approved_by
+    return entry
 
 
 def _gone(route: DeletedRoute) -> dict[str, Any]:
@@ -116,10 +141,6 @@ def _gone(route: DeletedRoute) -> dict[str, Any]:
         "host": route.host,
         "tenant": route.tenant,
         "by": route.by,
-        "at": _time(route.at),
+        "at": time_text(route.at),
         "revision": route.revision,
     }
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

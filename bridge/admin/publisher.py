@@ -12,8 +12,9 @@ from starlette.routing import BaseRoute, Route
 from bridge.admin.callers import Callers
 from bridge.admin.permissions import PERMISSIONS
 from bridge.api.call import Identity
-from bridge.catalog.registry import Registry, SourceJudge
-from bridge.errors import Conflict, Forbidden, StoreError
+from bridge.catalog.changes import SourceJudge
+from bridge.catalog.registry import Registry
+from bridge.errors import Conflict, Forbidden, NotFound, StoreError
 from bridge.gateway.table import RouteId, Source
 from bridge.http.preconditions import Preconditions
 
@@ -45,16 +46,21 @@ class PublisherAccess:
 
     @staticmethod
     def allow(who: Identity, tenant: str | None) -> None:
-        """:raises Forbidden: a route of `tenant` is not theirs."""
+        """:raises Forbidden: a spec of `tenant` is not theirs."""
         if who.tenant and tenant != who.tenant:
             owner = "another tenant" if tenant else "no tenant"  # whose it is, is that tenant's business
             raise Forbidden(f"You publish for {who.tenant!r}; this route belongs to {owner}.")
 
+    @staticmethod
+    def find(who: Identity, route_id: RouteId, tenant: str | None) -> None:
+        """:raises NotFound: a route of `tenant` is not theirs, so that they don't learn that it is there."""
+        if who.tenant and tenant != who.tenant:
+            raise missing_route(route_id)
+
     async def own(self, request: Request, who: Identity, text: str = "") -> Source:
         """The registered or file route that the path names (or `text`, if given), as it is written down now.
 
-        :raises NotFound: there is none.
-        :raises Forbidden: it is not theirs.
+        :raises NotFound: there is none, or it is not theirs.
         """
         route_id = route_id_of(text or request.path_params["id"])
         try:
@@ -63,7 +69,7 @@ class PublisherAccess:
             if request.method not in ("GET", "HEAD"):
                 raise
             source = self._registry.source(route_id)  # what serves can be read while the store can't
-        self.allow(who, source.spec.tenant)
+        self.find(who, source.id, source.spec.tenant)
         return source
 
     def judge(self, request: Request, who: Identity) -> SourceJudge:
@@ -76,7 +82,7 @@ class PublisherAccess:
 
         def judge(current: Source | None) -> None:
             if current is not None:
-                self.allow(who, current.spec.tenant)
+                self.find(who, current.id, current.spec.tenant)
             conditions.judge(current.etag if current is not None else None)
 
         return judge
@@ -85,6 +91,13 @@ class PublisherAccess:
 def route_id_of(text: str) -> RouteId:
     """The id of a route as a URL has it: the number of a registered one, or a file's name."""
     return int(text) if re.fullmatch("[0-9]{1,18}", text) else text
+
+
+def missing_route(route_id: RouteId) -> NotFound:
+    """As `Registry` says it of a route that there is not."""
+    if isinstance(route_id, str):
+        return NotFound(f"No route has the id {route_id}.")
+    return NotFound(f"No registered route has the number {route_id}.")
 
 
 def registered(source: Source) -> int:

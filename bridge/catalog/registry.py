@@ -21,12 +21,14 @@ import orjson
 
 from bridge.api.call import Identity
 from bridge.api.spec.route import RouteSpec
+from bridge.catalog.bindings import LiveBindings
 from bridge.catalog.binds import AT_ONCE, Publishers, each
+from bridge.catalog.changes import PendingChanges, SourceJudge
 from bridge.catalog.followers import Followers
 from bridge.catalog.keys import LiveKeys
 from bridge.catalog.live import Live, UnboundRoute, growing, same
 from bridge.catalog.spec_folder import SpecFolder
-from bridge.catalog.store import REVISIONS, DeletedRoute, Judge, Revision, Store, StoredRoute
+from bridge.catalog.store import REVISIONS, Approval, DeletedRoute, Judge, Revision, Store, StoredRoute
 from bridge.config.specfile import Draft, read_value
 from bridge.errors import BindError, Fault, NotFound, NotOwned, SettingsError, SetupError, SpecError, StoreError
 from bridge.gateway.ownership import check_ownership
@@ -41,10 +43,6 @@ LOCK_WAIT = 5.0  #: seconds that a change waits for others to be committed
 OTHERS_WAIT = 5.0  #: seconds that a change waits for what other processes registered to be bound
 TURNS = 50  #: tries to commit a change while other processes write
 UNREAD = -1  #: in place of the store's version: it is to be read
-
-#: Given the version of a route that a change replaces, or None where a rollback restores a deleted one; raises what
-#: forbids the change.
-SourceJudge = Callable[[Source | None], None]
 
 
 class Registry:
@@ -66,12 +64,14 @@ class Registry:
         tenancy: Tenancy | None = None,
     ) -> None:
         self._binder = binder
-        self._tenancy = tenancy or Tenancy()
+        self.tenancy = tenancy or Tenancy()
         self._warnings = warnings
         self._store = store
         self._live = Live(binder)
         self._folder = SpecFolder(self._live, folder, home)
         self.keys = LiveKeys(store, self._writing, self._catch_up, self._live.spawn)
+        self.bindings = LiveBindings(store, self._writing)
+        self.changes = PendingChanges(store, self)
         self._version = UNREAD
         self._catching: set[asyncio.Task[None]] = set()
         #: Of the stored texts that were read, so that they are not read again where another of them has changed.
@@ -188,6 +188,7 @@ class Registry:
         lock."""
         version = await self._store.version()
         self.keys.take(await self._store.keys())
+        self.bindings.take(await self._store.bindings())
         marks: dict[RouteId, int] = {}
         fresh = []
         for row in await self._store.routes():
@@ -287,7 +288,7 @@ class Registry:
         :raises RateLimited: too many are being bound for publishers.
         """
         if by.tenant:
-            for key, reason in self._tenancy.refusals(source.spec):
+            for key, reason in self.tenancy.refusals(source.spec):
                 if key.partition("/")[0] not in draft.wrong:
                     raise NotOwned(key, reason)
         async with self._publishers.turn(source.spec.tenant or by.subject):
@@ -295,7 +296,7 @@ class Registry:
 
     async def _bind_for(self, source: Source, by: Identity) -> BoundRoute:
         if by.tenant:
-            self._tenancy.check(source.spec)  # first, since a bind may ask the service for its contract
+            self.tenancy.check(source.spec)  # first, since a bind may ask the service for its contract
         async with self._publishers.turn(source.spec.tenant or by.subject):
             return await self._live.bind(source)
 
@@ -306,7 +307,7 @@ class Registry:
         :raises ConflictError: another route has that.
         """
         if by is not None and by.tenant:
-            self._tenancy.check(bound.source.spec, bound.owned)
+            self.tenancy.check(bound.source.spec, bound.owned)
             others = dict(self._live.occupied())
             _, former = others.pop(bound.source.id, ("", ()))
             check_ownership(by.tenant, [place for place in bound.owned if place not in former], others.values())
@@ -319,12 +320,14 @@ class Registry:
         judge: SourceJudge | None = None,
         *,
         restores: int | None = None,
+        approval: Approval | None = None,
     ) -> BoundRoute:
         """Register a new route (`source.id` 0) or replace one. Returns after the commit, when it is live. It goes on
         to that end whether or not the client still waits for the answer.
 
         :param judge: given the version that the store has at the commit of a replacement; raises what forbids it.
         :param restores: the revision whose spec `source` has. The route may have been deleted; `judge` then gets None.
+        :param approval: of the change that this is. It is asked only whether it still waits, within the transaction.
         :raises SetupError, RateLimited: as `check`.
         :raises NotOwned: a tenant's route would stand where somebody else publishes.
         :raises NotFound: the store has no such route (any more).
@@ -348,6 +351,7 @@ class Registry:
                     seen=self._version,
                     judge=self._judge(source.id, judge, may_be_gone=restores is not None),
                     restores=restores,
+                    approval=approval,
                 )
                 if number is None:
                     continue  # another process has written between, perhaps what this route claims
@@ -361,13 +365,15 @@ class Registry:
                 return bound
         raise _busy()
 
-    async def delete(self, route_id: int, by: str, judge: SourceJudge | None = None) -> None:
-        """:param judge: as in `put`.
+    async def delete(
+        self, route_id: int, by: str, judge: SourceJudge | None = None, approval: Approval | None = None
+    ) -> None:
+        """:param judge, approval: as in `put`.
         :raises NotFound: no registered route has this number.
         :raises StoreError: the store can't be written; the route goes on serving.
         """
         async with self._writing():
-            await self._store.delete_route(route_id, by, judge=self._judge(route_id, judge))
+            await self._store.delete_route(route_id, by, judge=self._judge(route_id, judge), approval=approval)
             self._marks.pop(route_id, None)
             self._live.drop(route_id)
             self._live.swap(self._live.table.without(route_id))

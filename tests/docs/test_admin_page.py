@@ -42,6 +42,7 @@ ANSWERS = {
     "GET /-/routes/{id}/openapi": 404,  # it has just been deleted
     "GET /-/routes/{id}/history": 200,
     "GET /-/routes/{id}/history/{revision}": 200,
+    "GET /-/routes/{id}/history/{revision}/diff/{other}": 200,
     "POST /-/routes/{id}/rollback": 200,
     "GET /-/routes/deleted": 200,
     "POST /-/routes/check": 200,
@@ -67,7 +68,13 @@ async def test_each_call_of_the_table(start: Start) -> None:
         publisher = gateway.bearer(roles=("api_publisher",))
 
         async def status(call: str) -> int:
-            method, target = call.replace("{id}", "1").replace("{revision}", "1").replace("=ID", "=1").split()
+            method, target = (
+                call.replace("{id}", "1")
+                .replace("{revision}", "1")
+                .replace("{other}", "2")
+                .replace("=ID", "=1")
+                .split()
+            )
             yaml = {"content-type": "application/yaml"} if method in ("POST", "PUT") else {}
             body = '{"revision": 1}' if "rollback" in target else spec
             headers = publisher | yaml

@@ -12,7 +12,7 @@ from bridge.catalog.store.base import DELETED, REVISIONS, Action, DeletedRoute, 
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS revision (route_id INTEGER NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL,
-  by TEXT NOT NULL, action TEXT NOT NULL, tenant TEXT, restores INTEGER, spec TEXT NOT NULL,
+  by TEXT NOT NULL, action TEXT NOT NULL, tenant TEXT, restores INTEGER, spec TEXT NOT NULL, approved_by TEXT,
   PRIMARY KEY (route_id, number));
 CREATE INDEX IF NOT EXISTS deletion ON revision (tenant, at) WHERE action = 'delete';
 -- The last deletion of each route that is gone.
@@ -22,11 +22,19 @@ CREATE VIEW IF NOT EXISTS gone AS SELECT route_id, max(number) AS number, at, te
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Number the changes that version 1 of the store kept in `history`. Within the caller's transaction."""
+    """Bring what versions 1 and 2 of the store kept up to date. Within the caller's transaction."""
+    columns = [name for _, name, *_ in db.execute("PRAGMA table_info(revision)")]
+    if columns and "approved_by" not in columns:
+        db.execute("ALTER TABLE revision ADD COLUMN approved_by TEXT")
+    _number_changes(db)
+
+
+def _number_changes(db: sqlite3.Connection) -> None:
+    """Number the changes that version 1 of the store kept in `history`."""
     for statement in SCHEMA.split(";\n"):
         db.execute(statement)
     if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'history'").fetchone():
-        return  # somebody has copied the tables of a newer store, without its version
+        return
     numbers: dict[int, int] = {}
     tenants: dict[int, str | None] = {}
     rows = db.execute("SELECT at, by, action, route_id, spec FROM history ORDER BY rowid")
@@ -43,29 +51,32 @@ def migrate(db: sqlite3.Connection) -> None:
     db.execute("DROP TABLE history")
 
 
-def note_put(db: sqlite3.Connection, route: StoredRoute, *, is_new: bool, restores: int | None) -> None:
+def note_put(
+    db: sqlite3.Connection, route: StoredRoute, *, is_new: bool, restores: int | None, approved_by: str | None = None
+) -> None:
     action: Action = "rollback" if restores is not None else "create" if is_new else "replace"
     number = _next(db, route.id)
     tenant = _tenant(route.spec)
-    _insert(db, Revision(route.id, number, route.changed_at, route.changed_by, action, tenant, restores, route.spec))
+    at, by = route.changed_at, route.changed_by
+    _insert(db, Revision(route.id, number, at, by, action, tenant, restores, route.spec, approved_by))
     _trim(db, route.id, number)
 
 
-def note_delete(db: sqlite3.Connection, route: StoredRoute, by: str) -> None:
+def note_delete(db: sqlite3.Connection, route: StoredRoute, by: str, approved_by: str | None = None) -> None:
     number, tenant = _next(db, route.id), _tenant(route.spec)
-    _insert(db, Revision(route.id, number, time.time(), by, "delete", tenant))
+    _insert(db, Revision(route.id, number, time.time(), by, "delete", tenant, approved_by=approved_by))
     _trim(db, route.id, number)
     _forget_deleted(db, tenant)
 
 
 def of_route(db: sqlite3.Connection, route_id: int) -> Sequence[Revision]:
-    query = """SELECT route_id, number, at, by, action, tenant, restores FROM revision
+    query = """SELECT route_id, number, at, by, action, tenant, restores, '', approved_by FROM revision
       WHERE route_id = ? ORDER BY number DESC"""
     return [Revision(*row) for row in db.execute(query, (route_id,))]
 
 
 def one(db: sqlite3.Connection, route_id: int, number: int) -> Revision | None:
-    query = """SELECT route_id, number, at, by, action, tenant, restores, spec FROM revision
+    query = """SELECT route_id, number, at, by, action, tenant, restores, spec, approved_by FROM revision
       WHERE route_id = ? AND number = ?"""
     row = db.execute(query, (route_id, number)).fetchone()
     return Revision(*row) if row else None
@@ -85,8 +96,9 @@ def deleted(db: sqlite3.Connection, tenant: str | None) -> Sequence[DeletedRoute
 
 def _insert(db: sqlite3.Connection, revision: Revision) -> None:
     one = revision
-    row = (one.route_id, one.number, one.at, one.by, one.action, one.tenant, one.restores, one.spec)
-    db.execute("INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    row = (one.route_id, one.number, one.at, one.by, one.action, one.tenant, one.restores, one.spec, one.approved_by)
+    columns = "route_id, number, at, by, action, tenant, restores, spec, approved_by"
+    db.execute(f"INSERT INTO revision ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
 
 
 def _next(db: sqlite3.Connection, route_id: int) -> int:

@@ -16,17 +16,29 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from bridge.catalog.store import revisions
-from bridge.catalog.store.base import DeletedRoute, Judge, KeyChange, Revision, StoredRoute
+from bridge.catalog.store import bindings, changes, revisions
+from bridge.catalog.store.base import (
+    Approval,
+    BindingJudge,
+    BindingRevision,
+    DeletedRoute,
+    Judge,
+    KeyChange,
+    Revision,
+    RouteChange,
+    StoredBinding,
+    StoredRoute,
+)
 from bridge.catalog.store.keys import KeyTable
 from bridge.config.owner import owner_hint
+from bridge.config.role_binding import RoleBinding
 from bridge.errors import Fault, InsufficientStorage, SettingsError, StoreError
 from bridge.stages.auth.stored_key import StoredKey
 
 WAIT = 5.0  #: seconds to wait for another process's lock
 
-#: 2 keeps `revision`; 1 kept the same changes in `history`, without numbers.
-SCHEMA_VERSION = 2
+#: 2 has no role bindings and no changes that wait; 1 has `history` in place of `revision`, without numbers.
+SCHEMA_VERSION = 3
 _SCHEMA = """
 CREATE TABLE route (id INTEGER PRIMARY KEY, spec TEXT NOT NULL, changed_at REAL NOT NULL, changed_by TEXT NOT NULL);
 CREATE TABLE number (last INTEGER NOT NULL);
@@ -105,7 +117,7 @@ class SqliteStore:
     def _make_tables(db: sqlite3.Connection) -> None:
         with _transaction(db):
             if db.execute("PRAGMA user_version").fetchone()[0] == 0:  # else another process has been faster
-                for statement in f"{_SCHEMA}{revisions.SCHEMA}".split(";\n"):
+                for statement in f"{_SCHEMA}{revisions.SCHEMA}{bindings.SCHEMA}{changes.SCHEMA}".split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
@@ -116,6 +128,8 @@ class SqliteStore:
             with _transaction(db):
                 if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
                     revisions.migrate(db)
+                    for statement in f"{bindings.SCHEMA}{changes.SCHEMA}".split(";\n"):
+                        db.execute(statement)
                     db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def _look(self) -> Identity | None:
@@ -255,7 +269,13 @@ class SqliteStore:
         return await self._do(lambda db: _row(db, route_id))
 
     async def put_route(
-        self, route: StoredRoute, *, seen: int, judge: Judge | None = None, restores: int | None = None
+        self,
+        route: StoredRoute,
+        *,
+        seen: int,
+        judge: Judge | None = None,
+        restores: int | None = None,
+        approval: Approval | None = None,
     ) -> int | None:
         def put(db: sqlite3.Connection) -> int | None:
             with _transaction(db):
@@ -269,20 +289,27 @@ class SqliteStore:
                     judge(former)
                 row = StoredRoute(number, route.spec, route.changed_at, route.changed_by)
                 db.execute("INSERT OR REPLACE INTO route VALUES (?, ?, ?, ?)", astuple(row))
-                revisions.note_put(db, row, is_new=former is None, restores=restores)
+                if approval is not None:
+                    changes.settle(db, approval, number)
+                approved_by = approval.by if approval is not None else None
+                revisions.note_put(db, row, is_new=former is None, restores=restores, approved_by=approved_by)
             return int(number)
 
         return await self._do(put, writes=True)
 
-    async def delete_route(self, route_id: int, by: str, *, judge: Judge | None = None) -> bool:
+    async def delete_route(
+        self, route_id: int, by: str, *, judge: Judge | None = None, approval: Approval | None = None
+    ) -> bool:
         def delete(db: sqlite3.Connection) -> bool:
             with _transaction(db):
                 former = _row(db, route_id)
                 if judge is not None:
                     judge(former)
                 if former is not None:
+                    if approval is not None:
+                        changes.settle(db, approval, route_id)
                     db.execute("DELETE FROM route WHERE id = ?", (route_id,))
-                    revisions.note_delete(db, former, by)
+                    revisions.note_delete(db, former, by, approval.by if approval is not None else None)
             return former is not None
 
         return await self._do(delete, writes=True)
@@ -304,6 +331,41 @@ class SqliteStore:
             return work(db)
 
         return await self._do(read)
+
+    async def add_change(self, change: RouteChange) -> int:
+        return await self._change(lambda db: changes.add(db, change))
+
+    async def changes(self, tenant: str | None) -> Sequence[RouteChange]:
+        return await self._read_revisions(lambda db: changes.of_tenant(db, tenant))
+
+    async def change(self, change_id: int) -> RouteChange | None:
+        return await self._read_revisions(lambda db: changes.one(db, change_id))
+
+    async def reject_change(self, change_id: int, by: str, reason: str) -> None:
+        await self._change(lambda db: changes.decide(db, change_id, "REJECTED", by, reason))
+
+    async def bindings(self) -> Sequence[StoredBinding]:
+        return await self._do(bindings.of_all)
+
+    async def put_binding(
+        self, binding_id: int, binding: RoleBinding, by: str, judge: BindingJudge | None = None
+    ) -> StoredBinding:
+        return await self._change(lambda db: bindings.put(db, binding_id, binding, by, judge))
+
+    async def delete_binding(self, binding_id: int, by: str, judge: BindingJudge) -> None:
+        await self._change(lambda db: bindings.delete(db, binding_id, by, judge))
+
+    async def binding_history(self, binding_id: int) -> Sequence[BindingRevision]:
+        return await self._read_revisions(lambda db: bindings.history(db, binding_id))
+
+    async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """`work` in a transaction of its own."""
+
+        def change(db: sqlite3.Connection) -> T:
+            with _transaction(db):
+                return work(db)
+
+        return await self._do(change, writes=True)
 
     async def keys(self) -> Sequence[StoredKey]:
         return await self._do(self._keys.all)
