@@ -91,11 +91,7 @@ def build(settings: Settings) -> Bridge:
             runtime.trust.start()
             asyncio.get_running_loop().set_default_executor(enough_threads())
             await runtime.load()
-            for follower in (
-                runtime.registry.watch((runtime.context.wsdl_dir, runtime.context.proto_dir)),
-                runtime.registry.follow(),
-                runtime.registry.followers.run(),
-            ):
+            for follower in runtime.followers():
                 closing.push_async_callback(_stop, asyncio.create_task(_kept_alive(follower)))
             app.state.ready = True
             yield
@@ -194,7 +190,7 @@ async def _kept_alive(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     except Exception:  # a failed follower must be logged, but must not end the gateway
-        log.exception("a follower of routes stopped; changes are no longer picked up")
+        log.exception("a follower stopped; changes of what it follows are no longer picked up")
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 from bridge.api.authenticator import Authenticator
@@ -22,6 +23,7 @@ from bridge.catalog.registry import Registry
 from bridge.catalog.store import open_store
 from bridge.cluster.mesh import open_mesh
 from bridge.cluster.pool import OfflineUpstreams, Upstreams
+from bridge.config.file_follower import FileFollower
 from bridge.config.role_binding import RoleBinding
 from bridge.config.secrets_file import read_bindings
 from bridge.config.settings import Settings
@@ -58,6 +60,8 @@ class Runtime:
         self.settings = settings
         self.limits = open_limits(settings, writes=serving and writing)
         self.files = ConfigFiles()
+        self.follower = FileFollower({settings.path(settings.issuers): self._follow_issuers})
+        self._reading = asyncio.Lock()
         self.trust = Trust.load(settings, verifying=writing)
         self.tenancy = Tenancy(read_tenants(settings.path(settings.tenants)), str(settings.tenants))
         self.mesh = open_mesh(settings.mesh, settings.home)
@@ -125,11 +129,19 @@ class Runtime:
         await self.registry.load()
         self._tell_foreign()
 
+    def followers(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What picks changes up while the gateway serves: of specs, contracts, routes of other processes, and files."""
+        return (
+            self.registry.watch((self.context.wsdl_dir, self.context.proto_dir)),
+            self.registry.follow(),
+            self.registry.followers.run(),
+            self.follower.run(),
+        )
+
     async def reload(self) -> None:
         """Read again what the operator's files say: issuers, ``secrets.yml``, ``tenants.yml``, the mesh, and all routes
         with their contracts and certificates. What can't be used is logged, and what was there before it stays."""
-        with self._read("issuers", self.settings.issuers):
-            await self.trust.reload(self.settings)
+        await self._reload_issuers()
         with self._read("bindings", self.settings.secrets):
             self.binder.secrets = await asyncio.to_thread(_secrets, self.settings, self.trust)
         with self._read("tenants", self.settings.tenants):
@@ -137,6 +149,17 @@ class Runtime:
         await self.mesh.refresh()
         await self.registry.reload(rebind=True)
         self._tell_foreign()
+
+    async def _reload_issuers(self) -> None:
+        async with self._reading:  # or what was read first could be taken last
+            with self._read("issuers", self.settings.issuers):
+                await self.trust.reload(self.settings)
+
+    async def _follow_issuers(self) -> None:
+        """``issuers.yml`` has changed. Routes may name an issuer that it did not have before."""
+        await self._reload_issuers()
+        log.info("%s: read again", self.settings.issuers)
+        await self.registry.reload(rebind=True)
 
     def _tell_foreign(self) -> None:
         """Log the live routes that name what their tenant does not own; they go on serving."""

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from bridge.api.call import Call
+from bridge.config import file_follower
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError, Unauthorized
 from bridge.stages.auth.auth import build_admin_authenticator
 from bridge.stages.auth.issuers import LOCAL, Trust, read_issuers
 from bridge.stages.auth.jwks import FixedKeys
 from bridge.stages.auth.keys import ASYMMETRIC, SYMMETRIC, read_jwks
+from tests.conftest import Start, Upstream
 
 SECRET = "a shared secret of at least sixty-four bytes, to be good for HS512 too"
 
@@ -284,3 +286,36 @@ async def test_a_changed_entry_is_heeded_by_tokens_that_were_verified(
     await trust.reload(home)
     with pytest.raises(Unauthorized, match="type"):
         await identify(trust, token)
+
+
+async def test_a_gateway_follows_the_file(
+    start: Start, upstream: Upstream, make_pair: Any, claims_of: Any, monkeypatch: Any
+) -> None:
+    """A file that is wrong leaves the last good one in force, and the metric says so."""
+    monkeypatch.setattr(file_follower, "POLL", 0.02)
+    pair = make_pair("ES256")
+    spec = "route: /a\nupstream: svc:80\nauth: {type: JWT}\ntransform: {request: passthrough}\n"
+    entry = "- {issuer: https://idp.test, jwks_file: keys.json%s}\n"
+    files = {"keys.json": json.dumps({"keys": [pair.jwk]}), "issuers.yml": "[]"}
+    async with start({"svc": f"127.0.0.1:{upstream.port}"}, {"a.yml": spec}, files) as gateway:
+        headers = {"authorization": f"Bearer {pair.sign(claims_of())}"}
+
+        async def until(path: str, status: int) -> None:
+            async with asyncio.timeout(20):
+                while (await gateway.client.get(path, headers=headers)).status_code != status:
+                    await asyncio.sleep(0.02)
+
+        async def until_current(value: str) -> None:
+            async with asyncio.timeout(20):
+                while f'current{{file="issuers.yml"}} {value}' not in (await gateway.client.get("/-/metrics")).text:
+                    await asyncio.sleep(0.02)
+
+        await until("/a", 401)
+        (gateway.home / "issuers.yml").write_text(entry % "")
+        await until("/a", 200)
+        (gateway.home / "issuers.yml").write_text(entry % ", colour: red")
+        await until_current("0.0")
+        await until("/a", 200)
+        (gateway.home / "issuers.yml").write_text(entry % ", roles_claim: groups")
+        await until_current("1.0")
+        await until("/a", 200)
