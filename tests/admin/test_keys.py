@@ -133,6 +133,17 @@ async def test_a_rotation_under_load_refuses_no_good_key(gateway: Running, opera
     assert entries[new["id"]]["lineage"] == old["id"]
 
 
+async def test_a_rotation_does_not_double_a_limit(gateway: Running, operator: Desk) -> None:
+    await gateway.register(GUARDED)
+    old = await operator.make(limit={"rps": 0.001, "burst": 3})
+    other = await operator.make(limit={"rps": 0.001, "burst": 3})
+    assert [await call(gateway, old["key"]) for _ in range(2)] == [200, 200]
+    new = (await operator.ask("POST", f"/{old['id']}/rotate")).json()
+    assert [await call(gateway, key["key"]) for key in (new, new, old)] == [200, 429, 429]
+    newest = (await operator.ask("POST", f"/{new['id']}/rotate")).json()
+    assert [await call(gateway, key["key"]) for key in (newest, other)] == [429, 200]
+
+
 async def test_what_a_rotation_keeps(operator: Desk) -> None:
     old = await operator.make(tenant="revenue", roles=["clerk"], scopes=["read"], limit={"rps": 5}, label="test")
     new = (await operator.ask("POST", f"/{old['id']}/rotate")).json()  # no body: a day of overlap
