@@ -22,7 +22,7 @@ def key_entry(key: StoredKey, now: float) -> dict[str, Any]:
         "tenant": key.tenant or None,
         "roles": sorted(key.roles),
         "scopes": sorted(key.scopes),
-        "limit": None if limit is None else {"rps": limit.rps, "burst": limit.burst},
+        "limit": None if limit is None else {"rps": _short(limit.rps), "burst": limit.burst},
         "created": _time(key.created),
         "by": key.by or None,
         "expires": _time(key.expires),
@@ -36,6 +36,11 @@ def key_entry(key: StoredKey, now: float) -> dict[str, Any]:
 def entry_etag(entry: dict[str, Any]) -> str:
     """The opaque part of its entity-tag."""
     return sha256(orjson.dumps(entry)).hexdigest()[:16]
+
+
+def _short(rate: float) -> float:
+    """A whole number as people write it: 50, not 50.0."""
+    return int(rate) if rate.is_integer() else rate
 
 
 def _time(seconds: float | None) -> str | None:

@@ -67,6 +67,7 @@ async def test_a_key_from_its_issue_to_its_end(gateway: Running, operator: Desk)
     assert (answer.status_code, answer.headers["cache-control"]) == (201, "no-store")
     assert answer.headers["location"] == f"/-/keys/{made['id']}"
     text = made.pop("key")
+    assert '"limit":{"rps":50,"burst":100}' in answer.text
     assert text.startswith(f"{made['prefix']}_")
     assert made["prefix"] == f"hmsb_live_{made['id']}"
     same = {name: made[name] for name in ("subject", "tenant", "roles", "scopes", "limit")}
