@@ -281,8 +281,16 @@ class Admin:
         return json_response(body) if ready else json_response(body, 503, **{"retry-after": "1"})
 
     async def metrics(self, request: Request) -> Response:
-        self._metrics.routes.set(len(self._registry.table.routes))
-        return Response(self._metrics.render(), media_type=self._metrics.content_type)
+        """All figures; with the token of a tenant, those of its routes."""
+        reader, live = reader_of(request), self._registry.table.routes
+        if reader is not None and reader.tenant:
+            own = {id for id, route in live.items() if route.source.spec.tenant == reader.tenant}
+            broken = {id for id, one in self._registry.broken.items() if one.source.spec.tenant == reader.tenant}
+            text = self._metrics.render_routes([str(id) for id in own | broken], len(own))
+        else:
+            self._metrics.routes.set(len(live))
+            text = self._metrics.render()
+        return Response(text, media_type=self._metrics.content_type)
 
     async def openapi(self, request: Request) -> Response:
         """The document for the host it is asked at, and for one ``tenant`` where the query names it."""

@@ -80,15 +80,18 @@ def check_ownership(tenant: str, new: Sequence[OwnedPath], others: Collection[Ho
                 if owner and host is not None and host == its.host:
                     raise NotOwned("host", f"the host {host} belongs to another tenant; choose a host of your own")
                 if mine.meets(its):
-                    raise NotOwned("route", _overlap(mine, its, "another tenant" if owner else "the operator"))
+                    raise NotOwned("route", _overlap(mine, its, is_tenants=bool(owner)))
 
 
-def _overlap(mine: OwnedPath, its: OwnedPath, owner: str) -> str:
+def _overlap(mine: OwnedPath, its: OwnedPath, *, is_tenants: bool) -> str:
+    """The reason. What another tenant publishes is not told, but that it does."""
     where = f" at the host {its.host}" if its.host else ""
-    return (
-        f"{mine.template} stands on, above or beneath {its.template}{where}, which belongs to {owner}; "
-        "choose a path of your own"
+    path = (
+        "a path that belongs to another tenant"
+        if is_tenants
+        else f"{its.template}{where}, which belongs to the operator"
     )
+    return f"{mine.template} stands on, above or beneath {path}; choose a path of your own"
 
 
 @lru_cache(maxsize=65536)

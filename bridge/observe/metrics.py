@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -180,3 +180,24 @@ class Metrics(Collector):
 
     def render(self) -> bytes:
         return generate_latest(self._registry)
+
+    def render_routes(self, routes: Collection[str], live: int) -> bytes:
+        """The series of these routes alone, without those of the whole gateway and of other routes.
+
+        :param routes: by their ids. :param live: how many of them serve.
+        """
+        return generate_latest(_RouteSeries(self, routes, live))
+
+
+class _RouteSeries(Collector):
+    """The part of `whole` that has one of `routes` as a label."""
+
+    def __init__(self, whole: Metrics, routes: Collection[str], live: int) -> None:
+        self._whole, self._routes, self._live = whole, frozenset(routes), live
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("bridge_routes", "Routes that are live.", value=self._live)
+        for metric in self._whole.collect():
+            metric.samples = [sample for sample in metric.samples if sample.labels.get("route") in self._routes]
+            if metric.samples:
+                yield metric

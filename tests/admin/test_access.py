@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -83,11 +85,33 @@ async def test_a_tenants_token_shows_that_tenants_routes_only(start: Start) -> N
         for path, status in (
             ("/-/openapi.json?tenant=t1", 200),
             ("/-/openapi.json?tenant=t2", 403),
-            ("/-/metrics", 403),
+            ("/-/metrics", 200),
         ):
             assert (await gateway.client.get(path, headers=mine)).status_code == status, path
         whole = gateway.bearer(roles=("auditor",))
         assert len((await gateway.client.get("/-/openapi.json", headers=whole)).json()["paths"]) == 2
+
+
+async def test_a_tenants_token_reads_the_figures_of_its_own_routes(start: Start) -> None:
+    async with start(mesh={}, routes=two_tenants(), admin_public="health") as gateway:
+        for path in ("/t1/a", "/t2/a", "/t2/b", "/nothing"):
+            await gateway.client.get(path)
+
+        async def metrics(tenant: str) -> str:
+            headers = gateway.bearer(roles=("auditor",), tenant=tenant)
+            return (await gateway.client.get("/-/metrics", headers=headers)).text
+
+        while 'route="none"' not in (whole := await metrics("")):  # it is counted after its answer
+            await asyncio.sleep(0.01)
+        assert set(re.findall('route="([^"]+)"', whole)) >= {"file:t1.yml", "file:t2.yml", "none"}
+        assert "bridge_routes 2.0" in whole
+        mine = await metrics("t1")
+        assert set(re.findall('route="([^"]+)"', mine)) == {"file:t1.yml"}
+        assert 'bridge_requests_total{method="GET",route="file:t1.yml",status="503"} 1.0' in mine
+        assert "bridge_routes 1.0" in mine
+        assert "config_file" not in mine
+        assert "t2" not in mine
+        assert "bridge_requests" not in await metrics("t3")
 
 
 async def test_an_api_key_reads_metrics(start: Start, tmp_path: Path) -> None:

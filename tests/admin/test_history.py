@@ -221,6 +221,27 @@ async def test_a_store_of_an_older_version_goes_on_with_its_history(tmp_path: Pa
         assert (await gateway.register({**SPEC, "route": "/v3/a"})).json()["route_id"] == 3
 
 
+async def test_a_store_without_approvals_gets_them(tmp_path: Path, start: Any, upstream: Any) -> None:
+    """As version 2 wrote it."""
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}) as gateway:
+        assert (await gateway.register(SPEC)).status_code == 201
+    db = sqlite3.connect(tmp_path / "home/.bridge/routes.db", isolation_level=None)
+    for statement in (
+        "ALTER TABLE revision DROP COLUMN approved_by", "DROP TABLE change", "DROP TABLE role_binding",
+        "DROP TABLE binding_revision", "PRAGMA user_version=2",
+    ):  # fmt: skip
+        db.execute(statement)
+    db.close()
+    async with start() as gateway:
+        assert await changes(gateway, "/-/routes/1") == [(1, "create", "publisher")]
+        headers = gateway.bearer(roles=("api_admin",), sub="root")
+        assert (await gateway.client.get("/-/changes", headers=headers)).json() == {"changes": []}
+        binding = {"role": "auditor", "tenant": "a", "claims": {"sub": "b"}}
+        assert (await gateway.client.post("/-/bindings", json=binding, headers=headers)).status_code == 201
+        assert (await gateway.client.put("/-/routes/1", json=CHANGED, headers=headers)).status_code == 200
+        assert len(await changes(gateway, "/-/routes/1")) == 2
+
+
 async def test_an_old_store_that_is_locked_serves_and_is_brought_up_to_date_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
