@@ -125,52 +125,37 @@ def read_secret(origin: Origin, home: Path) -> str:
     return Secret(origin, home).text()
 
 
-class Secret:
-    """The text of a ``$env`` or ``$file``.
+class SecretFile:
+    """The text of a file that may be replaced: by a rename, a symbolic link, or in place. It is at most `CHECK_EVERY`
+    seconds old. While the file is missing, empty or unreadable, the text that it had stays, which is logged.
 
-    A file that was replaced (by a rename, a symbolic link, or in place) is read again: the text is at most
-    `CHECK_EVERY` seconds old. While the file is missing, empty or unreadable, the text that it had stays, which is
-    logged.
-
-    :param home: the folder that ``$file`` is relative to.
-    :ivar rotates: whether the text may change.
-    :raises bridge.api.BindError: it can't be read, or the route may not name it; the message names the key and the
-        variable or file.
+    :param name: for messages.
+    :param reserves: whether the file may not be read.
+    :raises ValueError: it can't be read.
     """
 
-    __slots__ = ("_before", "_due", "_lost", "_path", "_reserves", "_stamp", "_text", "origin", "rotates")
+    __slots__ = ("_before", "_due", "_lost", "_name", "_path", "_reserves", "_stamp", "_text")
 
-    def __init__(self, origin: Origin, home: Path) -> None:
-        self.origin, self.rotates = origin, origin.kind == "file"
+    def __init__(self, path: Path, name: str, reserves: Callable[[Path], bool] = lambda path: False) -> None:
+        self._path, self._name, self._reserves = path, name, reserves
         self._before, self._lost = "", False
-        if not self.rotates:
-            self._text = read_env(origin.name, origin.path)
-            return
-        grant = needed_grant(origin.path)
-        relative = PurePosixPath(origin.name)
-        _check_place(relative, origin)
-        grant.check_file(relative, origin.path)
-        self._path, self._reserves = home / relative, grant.secrets.reserves
-        try:
-            self._text, self._stamp = self._read()
-        except ValueError as error:
-            raise BindError(Fault(str(error), origin.path)) from None
+        self._text, self._stamp = self._read()
         self._due = monotonic() + CHECK_EVERY
 
     def text(self) -> str:
         """The text, without one trailing line end. Any thread may call this."""
-        if self.rotates and monotonic() >= self._due:
+        if monotonic() >= self._due:
             self._due = monotonic() + CHECK_EVERY
             self._refresh()
         return self._text
 
     @property
     def shown(self) -> set[str]:
-        """The texts that must not be shown: the current one, and the one before it, which may still be under way."""
+        """The current text, and the one before it."""
         return {self.text(), self._before} - {""}
 
     def _refresh(self) -> None:
-        name = self.origin.name
+        name = self._name
         try:
             if _stamp(self._path.stat()) == self._stamp and not self._lost:
                 return
@@ -190,11 +175,11 @@ class Secret:
         self._stamp, self._lost = stamp, False
 
     def _read(self) -> tuple[str, tuple[int, ...]]:
-        """Only the name was checked: symbolic links are followed, since only the operator can create them.
+        """Symbolic links are followed, since only the operator can create them.
 
         :raises ValueError: why the file can't be used.
         """
-        name, path = self.origin.name, self._path
+        name, path = self._name, self._path
         try:
             if not path.is_file():
                 raise ValueError(f"there is no file {name}")
@@ -211,6 +196,43 @@ class Secret:
         except UnicodeDecodeError:
             raise ValueError(f"the file {name} is not UTF-8 text") from None
         return (text[:-1].removesuffix("\r") if text.endswith("\n") else text), stamp
+
+
+class Secret:
+    """The text of a ``$env`` or ``$file`` of a route; a file is read again as `SecretFile` says.
+
+    :param home: the folder that ``$file`` is relative to.
+    :ivar rotates: whether the text may change.
+    :raises bridge.api.BindError: it can't be read, or the route may not name it; the message names the key and the
+        variable or file.
+    """
+
+    __slots__ = ("_file", "_text", "origin", "rotates")
+
+    def __init__(self, origin: Origin, home: Path) -> None:
+        self.origin, self.rotates = origin, origin.kind == "file"
+        self._file: SecretFile | None = None
+        self._text = ""
+        if not self.rotates:
+            self._text = read_env(origin.name, origin.path)
+            return
+        grant = needed_grant(origin.path)
+        relative = PurePosixPath(origin.name)
+        _check_place(relative, origin)
+        grant.check_file(relative, origin.path)
+        try:
+            self._file = SecretFile(home / relative, origin.name, grant.secrets.reserves)
+        except ValueError as error:
+            raise BindError(Fault(str(error), origin.path)) from None
+
+    def text(self) -> str:
+        """The text, without one trailing line end. Any thread may call this."""
+        return self._text if self._file is None else self._file.text()
+
+    @property
+    def shown(self) -> set[str]:
+        """The texts that must not be shown: the current one, and the one before it, which may still be under way."""
+        return {self._text} - {""} if self._file is None else self._file.shown
 
 
 def _stamp(stat: os.stat_result) -> tuple[int, ...]:
