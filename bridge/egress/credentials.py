@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from bridge.api.egress import Credentials
 from bridge.api.grants import CALLER_TOKEN, needed_grant, origin_of
-from bridge.api.spec.auth import AnyAuth, JwtAuth
+from bridge.api.spec.auth import AnyAuth, JwtAuth, OAuth2Auth
 from bridge.api.spec.connection import ConnectionSpec
 from bridge.api.spec.retry import RetrySpec
 from bridge.api.spec.route import RouteSpec
@@ -154,9 +154,9 @@ def _check_fields(spec: RouteSpec) -> None:
 def _check_caller(spec: RouteSpec) -> None:
     """:raises bridge.api.BindError: no caller of the route has a token."""
     kinds = spec.auth.any if isinstance(spec.auth, AnyAuth) else (spec.auth,)
-    if not any(isinstance(kind, JwtAuth) for kind in kinds):
+    if not any(isinstance(kind, JwtAuth | OAuth2Auth) for kind in kinds):
         raise BindError(
             Fault(
-                "token_exchange needs callers with a token: auth of type JWT, or any of which one is", (*PATH, "type")
+                "token_exchange needs callers with a token: auth of type JWT or oauth2, or any of which one is", (*PATH, "type")
             )
         )

@@ -57,7 +57,7 @@ _HINT = "; BRIDGE_FETCH_NETWORKS may list networks that are allowed nevertheless
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class UrlTarget:
     """A URL, parsed once. The request is built from these parts, so that no second parser can interpret it
     differently."""
 
@@ -68,7 +68,7 @@ class _Target:
     target: str  #: path and query
 
     @classmethod
-    def parse(cls, url: str) -> _Target:
+    def parse(cls, url: str) -> UrlTarget:
         """:raises ValueError: it is not a plain http(s) URL."""
         parts = None if _CONTROL.search(url) else _URL.fullmatch(url)
         if parts is None:
@@ -111,7 +111,7 @@ def check_url(url: str, networks: Sequence[IPv4Network | IPv6Network] = ()) -> N
 
     :raises ValueError: it is not a plain http(s) URL, or names an address that is refused.
     """
-    host = _Target.parse(url).host
+    host = UrlTarget.parse(url).host
     if is_address(host) and (reason := fetch_refusal(host, networks)):
         raise ValueError(f"{host} is refused: {reason}{_HINT if 'public' in reason or reason == 'loopback' else ''}")
 
@@ -141,7 +141,7 @@ class Fetcher:
         :raises bridge.api.FetchError: it can't be fetched.
         """
         try:
-            first = _Target.parse(url)
+            first = UrlTarget.parse(url)
         except ValueError as error:
             raise FetchError(Fault(f"the URL can't be used: {error}", file=re.sub(r"//[^/?#]*@", "//", url))) from None
         try:
@@ -162,7 +162,7 @@ class Fetcher:
         """
         # Heavy, and a call waits for it: it is loaded in a thread, beside other calls.
         httpx: Any = await asyncio.to_thread(import_module, "httpx")
-        target = _Target.parse(url)
+        target = UrlTarget.parse(url)
         async with await self._client() as client:
             try:
                 reply = await self._ask(client, target, headers, body)
@@ -199,7 +199,7 @@ class Fetcher:
         )
         return list(dict.fromkeys(str(info[4][0]) for info in infos))
 
-    async def _follow(self, url: str, first: _Target, headers: Mapping[str, str]) -> Fetched:
+    async def _follow(self, url: str, first: UrlTarget, headers: Mapping[str, str]) -> Fetched:
         import httpx  # heavy, and most contracts are files
 
         target = first
@@ -233,7 +233,7 @@ class Fetcher:
         timeout = httpx.Timeout(READ, connect=CONNECT)
         return httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=timeout)
 
-    async def _usable_addresses(self, target: _Target) -> list[str]:
+    async def _usable_addresses(self, target: UrlTarget) -> list[str]:
         """The allowed addresses of the target's host; at least one.
 
         :raises _FetchFailure: it has none.
@@ -253,7 +253,7 @@ class Fetcher:
         return public
 
     async def _ask(
-        self, client: httpx.AsyncClient, target: _Target, headers: Mapping[str, str], body: bytes | None = None
+        self, client: httpx.AsyncClient, target: UrlTarget, headers: Mapping[str, str], body: bytes | None = None
     ) -> httpx.Response:
         """The reply's head, from the first allowed address that accepts a connection: to a GET, or a POST of `body`."""
         import httpx
@@ -285,14 +285,14 @@ class Fetcher:
         raise _FetchFailure(reason, answered=connected and body is not None)
 
 
-def _redirect(url: str, target: _Target, location: str) -> tuple[str, _Target]:
+def _redirect(url: str, target: UrlTarget, location: str) -> tuple[str, UrlTarget]:
     """The target of a redirect.
 
     :raises _FetchFailure: it is not on the same host and port.
     """
     try:
         destination = urljoin(url, location)
-        parts = _Target.parse(destination)
+        parts = UrlTarget.parse(destination)
     except ValueError:
         raise _FetchFailure("it redirects to what is no http(s) URL") from None
     if parts.authority != target.authority:

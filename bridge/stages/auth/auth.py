@@ -1,10 +1,12 @@
 """A spec's ``auth`` block as one awaitable object: who calls, and whether they may.
 
-Kinds: ``none``, ``JWT``, ``api_key``, and ``any`` of them. Each kind finds its own credentials in the call's header
+Kinds: ``none``, ``JWT``, ``oauth2``, ``api_key``, and ``any`` of them. Each finds its own credentials in the header
 fields; those fields are named in `Authenticator.consumes` and never reach an upstream.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from bridge.api.authenticator import Authenticator
 from bridge.api.spec import auth as spec
@@ -14,6 +16,8 @@ from bridge.stages.auth.anonymous import OpenAuthenticator
 from bridge.stages.auth.api_key import ApiKeyAuthenticator, KeyStore
 from bridge.stages.auth.bearer import JwtAuthenticator
 from bridge.stages.auth.issuers import Trust
+from bridge.stages.auth.jws import issuer_of
+from bridge.stages.auth.oauth2 import OAuth2Authenticator
 from bridge.stages.auth.several import AnyAuthenticator, Kind
 
 
@@ -30,6 +34,7 @@ def build_authenticator(
     if isinstance(auth, spec.AnyAuth):
         some = [one for one in auth.any if not isinstance(one, spec.NoAuth)]
         kinds = [_one(one, trust, keys, internal_networks, keeps_token) for one in some]
+        _divide(auth, kinds, trust)
         fallback = OpenAuthenticator(internal_networks) if len(kinds) < len(auth.any) else None
         return AnyAuthenticator(kinds, fallback) if kinds else OpenAuthenticator(internal_networks)
     return _one(auth, trust, keys, internal_networks, keeps_token)
@@ -43,8 +48,31 @@ def build_admin_authenticator(trust: Trust, internal_networks: Networks = ()) ->
 def _one(auth: spec.OneAuth, trust: Trust, keys: KeyStore, internal: Networks, keeps_token: bool) -> Kind:
     if isinstance(auth, spec.JwtAuth):
         return JwtAuthenticator(auth, trust, internal, keeps_token=keeps_token)
+    if isinstance(auth, spec.OAuth2Auth):
+        return OAuth2Authenticator(auth, trust, internal, keeps_token=keeps_token)
     if isinstance(auth, spec.ApiKeyAuth):
         return ApiKeyAuthenticator(auth, keys, internal)
     raise BindError(
-        Fault(f"auth of type {auth.type} is not offered in this version; JWT, api_key and none are", ("auth", "type"))
+        Fault(
+            f"auth of type {auth.type} is not offered in this version; JWT, oauth2, api_key and none are",
+            ("auth", "type"),
+        )
     )
+
+
+def _divide(auth: spec.AnyAuth, kinds: Sequence[Kind], trust: Trust) -> None:
+    """``JWT`` and ``oauth2`` in one list share the Authorization header. A JWT of a trusted issuer that an entry of
+    ``JWT`` takes is verified here, and nothing else decides about it; its issuer is asked about every other token."""
+    issuers = {one.issuer for one in auth.any if isinstance(one, spec.JwtAuth)}
+    if not issuers or not any(isinstance(one, spec.OAuth2Auth) for one in auth.any):
+        return
+
+    def is_verified_here(token: str) -> bool:
+        issuer = issuer_of(token)
+        return trust.trusts(issuer) and ("" in issuers or issuer in issuers)
+
+    for kind in kinds:
+        if isinstance(kind, JwtAuthenticator):
+            kind.takes = is_verified_here
+        elif isinstance(kind, OAuth2Authenticator):
+            kind.takes = lambda token: not is_verified_here(token)

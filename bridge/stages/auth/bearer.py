@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from bridge.api.authenticator import Security
@@ -26,6 +27,7 @@ class BearerAuthenticator:
     is how a token is read and what a route asks of it.
 
     :ivar kind: the spec's ``type``.
+    :ivar takes: whether a token is for this kind to judge; None: all are.
     """
 
     kind = ""
@@ -40,9 +42,16 @@ class BearerAuthenticator:
         self._needs = Needs(auth.roles, auth.scopes, auth.methods, bearer=True)
         self._internal = internal
         self._keeps_token = keeps_token
+        self.takes: Callable[[str], bool] | None = None
 
     def present(self, call: Call) -> bool:
-        return any(name == "authorization" and value[:7].lower() == "bearer " for name, value in call.headers)
+        takes = self.takes
+        return any(
+            name == "authorization"
+            and value[:7].lower() == "bearer "
+            and (takes is None or takes(value[7:].strip(" ")))
+            for name, value in call.headers
+        )
 
     def _judged(self, verified: Verified, call: Call, token: str) -> Identity:
         """:raises Forbidden, Unauthorized: the token is valid, but not for this route."""

@@ -6,26 +6,31 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bridge.api.grants import SECRET_PREFIX
 from bridge.api.spec.scalars import seconds
 from bridge.api.tls import default_context
 from bridge.config.settings import Settings
 from bridge.config.specfile import faults_of
 from bridge.config.yaml import Lines, read_document
-from bridge.errors import Fault, SettingsError
+from bridge.errors import Fault, IssuerUnavailable, SettingsError
 from bridge.stages.auth.discovery import IssuerMetadata, issuer_fault
+from bridge.stages.auth.introspection import Introspector
+from bridge.stages.auth.introspection_endpoint import AT_ONCE, IntrospectionEndpoint
+from bridge.stages.auth.introspection_entry import BadIntrospection, Introspection, IntrospectionClient
 from bridge.stages.auth.jwks import FixedKeys, KeySource, file_keys
 from bridge.stages.auth.jwt import LEEWAY, TokenVerifier, TrustedIssuer
 from bridge.stages.auth.keys import ASYMMETRIC, SYMMETRIC, BadKey, KeySet, secret_key
 from bridge.stages.auth.local_issuer import LOCAL, LocalIssuer
+from bridge.stages.auth.own_secrets import not_for_routes
 from bridge.stages.auth.published import FETCH_TIMEOUT, DiscoveredKeys, url_keys
 from bridge.stages.auth.token_types import DEFAULT_TYPES, read_types
+from bridge.transport.url_client import UrlClient
 
 if TYPE_CHECKING:
     import httpx
@@ -82,6 +87,7 @@ class Issuer(BaseModel):
     max_stale: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=LONGEST_STALE, allow_inf_nan=False)] = (
         MAX_STALE
     )
+    introspection: Introspection | None = None  #: how it is asked about tokens, for routes with ``oauth2``
 
     @field_validator("issuer")
     @classmethod
@@ -103,12 +109,7 @@ class Issuer(BaseModel):
     @field_validator("secret_env")
     @classmethod
     def _not_for_routes(cls, name: str | None) -> str | None:
-        if name is not None and name.startswith("BRIDGE_"):
-            raise ValueError(
-                f"an issuer's secret can't stand in {name}: routes may send variables {SECRET_PREFIX}…, and every other"
-                " BRIDGE_… is a setting; give the variable another name"
-            )
-        return name
+        return name if name is None else not_for_routes(name)
 
     @model_validator(mode="after")
     def _one_source(self) -> Issuer:
@@ -116,7 +117,12 @@ class Issuer(BaseModel):
         if len(sources) > 1:
             names = " and ".join(sources)
             raise ValueError(f"it needs one of jwks_url, jwks_file and secret_env, or none, and has {names}")
-        if not sources and (fault := issuer_fault(self.issuer)):
+        asked = self.introspection
+        if asked is not None and asked.url is None and sources:
+            raise ValueError(
+                f"introspection needs url: the issuer's metadata, which name it, are not read with {sources[0]}"
+            )
+        if not sources and (asked is None or asked.url is None) and (fault := issuer_fault(self.issuer)):
             names = "jwks_url, jwks_file and secret_env"
             raise ValueError(f"it needs exactly one of {names}, since its keys can't be discovered: {fault}")
         if "max_stale" in self.model_fields_set and sources and sources[0] in _LOCAL_SOURCES:
@@ -128,7 +134,18 @@ class Issuer(BaseModel):
     @property
     def is_discovered(self) -> bool:
         """Whether the issuer itself says where its keys are."""
-        return all(getattr(self, name) is None for name in _SOURCES)
+        return not self.has_source and not issuer_fault(self.issuer)
+
+    @property
+    def has_source(self) -> bool:
+        """Whether the entry says where the issuer's keys are."""
+        return any(getattr(self, name) is not None for name in _SOURCES)
+
+    @property
+    def files(self) -> list[str]:
+        """Files that hold its keys, and the gateway's secrets for it."""
+        files = [] if self.jwks_file is None else [self.jwks_file]
+        return files + ([] if self.introspection is None else self.introspection.files)
 
     @property
     def allowed(self) -> frozenset[str]:
@@ -142,11 +159,13 @@ class Trust:
     :ivar local: the local issuer, or ``None`` when it is switched off.
     :ivar files: files that hold keys, which no route may send.
     :ivar verifier: verifies tokens.
+    :ivar introspectors: of the issuers that can be asked about tokens, by issuer.
     """
 
     def __init__(self, issuers: Iterable[TrustedIssuer], local: LocalIssuer | None = None) -> None:
         self.local: LocalIssuer | None = None
         self.verifier = TokenVerifier({issuer.name: issuer for issuer in issuers})
+        self.introspectors: dict[str, Introspector] = {}
         self.files: list[Path] = []
         #: The entries that `verifier` was made from, by issuer.
         self._entries: dict[str, Issuer] = {}
@@ -205,48 +224,55 @@ class Trust:
         :raises SettingsError: with every fault found; nothing has changed then.
         """
         before = list(self.verifier.issuers.values())
+        introspectors_before = list(self.introspectors.values())
         self._take(settings, *await asyncio.to_thread(self._read, settings, environ))
         current = {id(issuer) for issuer in self.verifier.issuers.values()}
         for issuer in before:
             if id(issuer) not in current:
                 await issuer.keys.aclose()
+        for introspector in introspectors_before:
+            if self.introspectors.get(introspector.issuer.name) is not introspector:
+                await introspector.aclose()
         if self._started:
             self.start()
 
     def _read(
         self, settings: Settings, environ: Mapping[str, str], *, verifying: bool = True
-    ) -> tuple[list[tuple[Issuer, TrustedIssuer]], LocalIssuer | None]:
+    ) -> tuple[list[_Entry], LocalIssuer | None]:
         """:raises SettingsError: with every fault found."""
         path = settings.path(settings.issuers)
         entries = read_issuers(path)
         local = LocalIssuer.open(settings) if verifying and settings.local_issuer == "on" else None
-        trusted: list[tuple[Issuer, TrustedIssuer]] = []
+        trusted: list[_Entry] = []
         faults: list[Fault] = []
         for entry, line in entries:
             if self._entries.get(entry.issuer) == entry:
-                trusted.append((entry, self.verifier.issuers[entry.issuer]))
+                name = entry.issuer
+                trusted.append(_Entry(entry, self.verifier.issuers[name], self.introspectors.get(name)))
                 continue
             try:
                 keys = self._keys(entry, settings, environ)
+                issuer = _trusted(entry, keys)
+                trusted.append(_Entry(entry, issuer, self._introspector(entry, issuer, settings, environ)))
             except _BadSource as error:
-                faults.append(Fault(str(error), (error.key,), str(path), line.get(error.key, line[""])))
-            else:
-                trusted.append((entry, _trusted(entry, keys)))
+                at = line.get(".".join(error.path), line.get(error.path[0], line[""]))
+                faults.append(Fault(str(error), error.path, str(path), at))
         if faults:
             raise SettingsError(faults)
         return trusted, local
 
-    def _take(
-        self, settings: Settings, trusted: Iterable[tuple[Issuer, TrustedIssuer]], local: LocalIssuer | None
-    ) -> None:
+    def _take(self, settings: Settings, trusted: Iterable[_Entry], local: LocalIssuer | None) -> None:
         issuers = self.verifier.issuers
         known_local = issuers.get(LOCAL)
         issuers.clear()
         self._entries = {}
-        for entry, issuer in trusted:
+        self.introspectors = {}
+        for entry, issuer, introspector in trusted:
             self._entries[entry.issuer] = entry
             issuers[entry.issuer] = issuer
-        self.files = [settings.path(entry.jwks_file) for entry in self._entries.values() if entry.jwks_file is not None]
+            if introspector is not None:
+                self.introspectors[entry.issuer] = introspector
+        self.files = [settings.path(file) for entry in self._entries.values() for file in entry.files]
         if known_local is not None and local is not None and self.local is not None and local.key == self.local.key:
             issuers[LOCAL] = known_local
         else:
@@ -263,8 +289,16 @@ class Trust:
         """Whether tokens of `issuer` can be accepted at all."""
         return issuer in self.verifier.issuers
 
+    def introspector(self, issuer: str) -> Introspector | None:
+        """What asks `issuer` about tokens; for "" that of the only one that can be asked. None: there is none."""
+        if not issuer and len(self.introspectors) == 1:
+            return next(iter(self.introspectors.values()))
+        return self.introspectors.get(issuer)
+
     async def aclose(self) -> None:
         """Stop background tasks and close connections."""
+        for introspector in self.introspectors.values():
+            await introspector.aclose()
         for issuer in self.verifier.issuers.values():
             await issuer.keys.aclose()
         if self._client is not None:
@@ -281,7 +315,9 @@ class Trust:
                 return file_keys(entry.issuer, settings.path(entry.jwks_file))
             except BadKey as error:
                 raise _BadSource(f"{entry.jwks_file}: {error}", "jwks_file") from None
-        name = entry.secret_env or ""
+        if entry.secret_env is None:  # it can be asked about its tokens, and has no keys
+            return FixedKeys(KeySet([]))
+        name = entry.secret_env
         secret = environ.get(name, "")
         if not secret:
             raise _BadSource(f"the environment variable {name or '(no name)'} is not set", "secret_env")
@@ -289,6 +325,29 @@ class Trust:
             return FixedKeys(KeySet([secret_key(os.fsencode(secret), entry.allowed)]))
         except BadKey as error:
             raise _BadSource(f"{name}: {error}", "secret_env") from None
+
+    def _introspector(
+        self, entry: Issuer, issuer: TrustedIssuer, settings: Settings, environ: Mapping[str, str]
+    ) -> Introspector | None:
+        asked = entry.introspection
+        if asked is None:
+            return None
+        try:
+            client = IntrospectionClient(asked, entry.issuer, settings.home, environ)
+        except BadIntrospection as error:
+            raise _BadSource(str(error), "introspection", error.key) from None
+        url = partial(self._introspection_url, entry.issuer, asked.url)
+        connections = UrlClient(client.tls, per_address=AT_ONCE)
+        return Introspector(issuer, asked, IntrospectionEndpoint(entry.issuer, url, client.authentication, connections))
+
+    async def _introspection_url(self, issuer: str, url: str | None) -> str:
+        """:raises IssuerUnavailable: the issuer's metadata, which name it, can't be had or don't name it."""
+        if url is not None:
+            return url
+        metadata = await self.discovered(issuer)
+        if metadata is None or metadata.introspection_endpoint is None:
+            raise IssuerUnavailable(cause="its metadata name no introspection_endpoint")
+        return metadata.introspection_endpoint
 
     def _http(self) -> httpx.AsyncClient:
         with self._making_client:
@@ -314,10 +373,18 @@ def _trusted(entry: Issuer, keys: KeySource) -> TrustedIssuer:
     )
 
 
+class _Entry(NamedTuple):
+    """An entry, and what was made of it."""
+
+    entry: Issuer
+    issuer: TrustedIssuer
+    introspector: Introspector | None
+
+
 class _BadSource(Exception):
-    def __init__(self, reason: str, key: str) -> None:
+    def __init__(self, reason: str, *path: str) -> None:
         super().__init__(reason)
-        self.key = key
+        self.path = path
 
 
 def read_issuers(path: Path) -> list[tuple[Issuer, dict[str, int]]]:
@@ -357,7 +424,9 @@ def _entries(entries: list[Any], lines: Lines, file: str) -> list[tuple[Issuer, 
             reason = f"{issuer.issuer} has an entry in line {lines_of_names[issuer.issuer]} already"
             faults.append(Fault(reason, ("issuer",), file=file, line=place.at(("issuer",)).line))
         lines_of_names.setdefault(issuer.issuer, place.line)
-        issuers.append((issuer, {"": place.line} | {key: place.at((key,)).line for key in entry}))
+        asked = entry.get("introspection") or {}
+        paths = [(key,) for key in entry] + [("introspection", key) for key in asked]
+        issuers.append((issuer, {"": place.line} | {".".join(path): place.at(path).line for path in paths}))
     if faults:
         raise SettingsError(faults)
     return issuers

@@ -44,11 +44,20 @@ class Needs:
             if name in self._methods:
                 self._methods.setdefault(alias, self._methods[name])
 
-    def listed(self, method: str) -> list[str]:
-        """The roles and scopes that calls with `method` need, without repetitions."""
+    def listed(self, method: str, *, roles: bool = True) -> list[str]:
+        """The roles and scopes that calls with `method` need, without repetitions.
+
+        :param roles: otherwise the scopes alone.
+        """
         more = self._methods.get(method)
-        names = [*self.roles, *self.scopes, *(more.listed("") if more else ())]
+        names = [*(self.roles if roles else ()), *self.scopes, *(more.listed("", roles=roles) if more else ())]
         return list(dict.fromkeys(names))
+
+    @property
+    def all_scopes(self) -> list[str]:
+        """The scopes that calls with any method need."""
+        methods = (scope for more in self._methods.values() for scope in more.scopes)
+        return list(dict.fromkeys((*self.scopes, *methods)))
 
     def judge(self, identity: Identity, method: str = "") -> None:
         """:raises Forbidden: a role or scope is missing; `detail` names it."""

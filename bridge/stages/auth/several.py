@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bridge.api.authenticator import Authenticator, Security
 from bridge.api.call import Call, Identity
-from bridge.errors import ClientError, Forbidden, RequestError, Unauthorized
+from bridge.errors import ClientError, Forbidden, IssuerUnavailable, RequestError, Unauthorized
 from bridge.stages.auth.anonymous import OpenAuthenticator
 
 
@@ -47,9 +47,10 @@ class AnyAuthenticator:
             if kind.kind == first.kind and kind.present(call):
                 try:
                     return await kind(call)
-                except ClientError as error:
-                    # Valid but insufficient credentials are a better reason than wrong ones.
-                    if problem is None or isinstance(error, Forbidden):
+                except (ClientError, IssuerUnavailable) as error:
+                    # Valid but insufficient credentials are a better reason than wrong ones, and wrong ones none while
+                    # an issuer that could have known them is away.
+                    if problem is None or isinstance(error, Forbidden) or _weight(error) > _weight(problem):
                         problem = error
         assert problem is not None
         raise problem
@@ -67,3 +68,7 @@ class AnyAuthenticator:
         requirements = [requirement for part in parts for requirement in part.requirements]
         # OpenAPI 3.1: an empty requirement beside others makes security optional.
         return Security(schemes, (*requirements, {}) if self._fallback else tuple(requirements))
+
+
+def _weight(error: RequestError) -> int:
+    return 2 if isinstance(error, Forbidden) else 1 if isinstance(error, IssuerUnavailable) else 0

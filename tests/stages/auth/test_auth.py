@@ -116,7 +116,7 @@ def test_blocks_with_conditions_by_method_can_share_an_authenticator() -> None:
     assert one != other
 
 
-@pytest.mark.parametrize("kind", ["oauth2", "mtls"])
+@pytest.mark.parametrize("kind", ["mtls"])
 def test_kinds_that_are_not_offered(build: Any, kind: Any) -> None:
     for auth in ({"type": kind}, {"any": [{"type": "JWT"}, {"type": kind}]}):
         with pytest.raises(BindError, match=f"{kind} is not offered in this version") as caught:

@@ -1,0 +1,101 @@
+"""``oauth2``: bearer tokens about which their issuer is asked (RFC 7662)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.api.authenticator import Security
+from bridge.api.call import Call, Identity
+from bridge.api.spec import auth as spec
+from bridge.config.settings import Networks
+from bridge.errors import BindError, Fault
+from bridge.stages.auth.bearer import BearerAuthenticator
+from bridge.stages.auth.introspection import Introspector
+from bridge.stages.auth.issuers import Trust
+from bridge.stages.auth.jwt import refuse
+from bridge.stages.auth.sources import security_of
+
+
+class OAuth2Authenticator(BearerAuthenticator):
+    """``oauth2``: a bearer token, JWT or not, that its issuer says is active."""
+
+    kind = "oauth2"
+
+    def __init__(self, auth: spec.OAuth2Auth, trust: Trust, internal: Networks, *, keeps_token: bool = False) -> None:
+        super().__init__(auth, internal, keeps_token=keeps_token)
+        self._trust = trust
+        self._bound = _introspector(auth.issuer, trust)
+
+    def known(self, call: Call) -> Identity | None:
+        values = call.values("authorization")
+        if len(values) != 1 or not values[0].startswith("Bearer "):  # the usual spelling
+            return None
+        token, introspector = values[0][7:], self._trust.introspector(self._issuer)
+        verified = introspector.known(token) if introspector is not None else None
+        return None if verified is None else self._judged(verified, call, token)
+
+    async def __call__(self, call: Call) -> Identity:
+        token = self._token(call)
+        introspector = self._trust.introspector(self._issuer)
+        if introspector is None:  # issuers.yml was read again
+            refuse("The token comes from an issuer that is not trusted here.")
+        return self._judged(await introspector.ask(token), call, token)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the operator should know of it, in sentences."""
+        introspector = self._trust.introspector(self._issuer) or self._bound
+        entry = introspector.entry
+        bound = f"A token that {introspector.issuer.name} has revoked is refused {_within(entry.cache)}"
+        if entry.stale:
+            bound += f", and {_within(entry.cache + entry.stale)} while the issuer can't be asked"
+        return (f"{bound}.",)
+
+    def openapi_scheme(self, method: str = "") -> Security:
+        issuer = (self._trust.introspector(self._issuer) or self._bound).issuer.name
+        scopes = self._needs.listed(method, roles=False)
+        scheme = {
+            "type": "oauth2",
+            "description": " ".join([f"A bearer token about which {issuer} is asked.", *self.remarks]),
+            "flows": self._flows(issuer),
+        }
+        is_only = self._trust.introspector("") is not None
+        name = "oauth2" if is_only else "oauth2_" + re.sub(r"[^A-Za-z0-9]+", "_", issuer)
+        return security_of(name, scheme, self._sources, scopes)
+
+    def _flows(self, issuer: str) -> Mapping[str, Any]:
+        """An OAuth Flows Object (OpenAPI 3.1, section 4.8.28) of what the issuer says of itself; empty while that is
+        not known."""
+        metadata = self._trust.metadata(issuer)
+        if metadata is None or metadata.token_endpoint is None:
+            return {}
+        flow: dict[str, Any] = {"tokenUrl": metadata.token_endpoint}
+        flow["scopes"] = dict.fromkeys((*metadata.scopes_supported, *self._needs.all_scopes), "")
+        if metadata.authorization_endpoint is None:
+            return {"clientCredentials": flow}
+        return {"authorizationCode": {"authorizationUrl": metadata.authorization_endpoint, **flow}}
+
+
+def _introspector(issuer: str, trust: Trust) -> Introspector:
+    """:raises BindError: it can't be asked about tokens, or none is named and there is not exactly one."""
+    introspector = trust.introspector(issuer)
+    if introspector is not None:
+        return introspector
+    names = sorted(trust.introspectors)
+    path = ("auth", "issuer")
+    if issuer and trust.trusts(issuer):
+        reason = f"{issuer} can't be asked about tokens; its entry in issuers.yml needs introspection"
+    elif issuer:
+        reason = f"{issuer} is not a trusted issuer; it needs an entry in issuers.yml, with introspection"
+    elif names:
+        reason = f"several issuers can be asked about tokens; name one of {', '.join(names)}"
+    else:
+        reason = "no issuer can be asked about tokens; an entry in issuers.yml needs introspection"
+        path = ("auth", "type")
+    raise BindError(Fault(reason, path))
+
+
+def _within(seconds: float) -> str:
+    return f"within {seconds:g} second{'' if seconds == 1 else 's'}" if seconds else "at once"
