@@ -157,6 +157,7 @@ def _check_caller(spec: RouteSpec) -> None:
     if not any(isinstance(kind, JwtAuth | OAuth2Auth) for kind in kinds):
         raise BindError(
             Fault(
-                "token_exchange needs callers with a token: auth of type JWT or oauth2, or any of which one is", (*PATH, "type")
+                "token_exchange needs callers with a token: auth of type JWT or oauth2, or any of which one is",
+                (*PATH, "type"),
             )
         )

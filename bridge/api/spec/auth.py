@@ -176,7 +176,9 @@ class AnyAuth(Model):
                 continue
             field = one.header.lower() if isinstance(one, ApiKeyAuth) else "authorization"
             kind, sources = fields.setdefault(field, (one.type, one.sources))
-            if (kind == "api_key") != (one.type == "api_key") and {*sources, *one.sources} != {"header"}:
+            if (kind == "api_key") != (one.type == "api_key") and any(
+                source != "header" for source in (*sources, *one.sources)
+            ):
                 raise ValueError("with from, a token and a key can't share the Authorization header")
             if sources != one.sources:
                 kinds = one.type if kind == one.type else f"{kind} and {one.type}"

@@ -110,7 +110,7 @@ async def test_a_secret_by_each_way_is_what_oauthlib_takes(make: Any, method: st
     async with endpoint(oauthlib_endpoint(clients)) as server:
         introspector = make(server, client_auth=method)
         identity = await identify(introspector, "opaque")
-        assert (identity.subject, identity.scopes) == ("ann", {"read", "write"})
+        assert (identity.subject, *sorted(identity.scopes)) == ("ann", "read", "write")
         with pytest.raises(Unauthorized, match="not active"):
             await introspector.ask("another")
     asked = server.asked[0]
@@ -438,9 +438,9 @@ async def test_calls_with_one_token_ask_once(make: Any) -> None:
         await server.arrived.wait()
         calls[0].cancel()  # others wait for what it began
         server.gate.set()
-        results = await asyncio.gather(*calls, return_exceptions=True)
-        assert isinstance(results[0], asyncio.CancelledError)
-        assert {result.identity.subject for result in results[1:]} == {"ann"}
+        with pytest.raises(asyncio.CancelledError):
+            await calls[0]
+        assert {result.identity.subject for result in await asyncio.gather(*calls[1:])} == {"ann"}
         assert len(server.asked) == 1
 
 
@@ -521,8 +521,7 @@ async def test_answers_that_say_nothing_about_the_token(make: Any, answer: bytes
     async with endpoint(says(answer)) as server:
         introspector = make(server)
         for _ in range(5):
-            error = await away(introspector)
-        assert re.search(cause, str(error.cause)), error.cause
+            assert re.search(cause, str((await away(introspector)).cause))
         assert not introspector._active
         assert len(server.asked) <= 1 + introspection_endpoint.TOLERANCE
         asked = len(server.asked)
