@@ -28,6 +28,19 @@ def capability(thing: object, kind: type[C]) -> C | None:
     return cast("C", thing) if _known[key] else None
 
 
+# --- of an authenticator ---------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """Its operator should know more of it than a spec says: ``explain`` shows that."""
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Whole sentences."""
+        ...
+
+
 # --- of a transformer ------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from lxml import etree
 from pydantic import BaseModel, ValidationError
 
 from bridge.api.call import Call, GrpcRequest, HttpRequest, Identity
-from bridge.api.capabilities import Explaining, Importing, Secretive, capability
+from bridge.api.capabilities import Explaining, Importing, Remarking, Secretive, capability
 from bridge.api.grants import Grant, granted
 from bridge.api.importing import ImportOutput
 from bridge.api.spec.lifecycle import moment_text
@@ -250,7 +250,7 @@ async def explanation(
                 public = host or endpoint.spec.host or "localhost"
                 secure = settings.tls_cert is not None
                 call.forwarded = arrival("127.0.0.1", headers, settings.trusted_proxies, host=public, secure=secure)
-            return render(endpoint, *_outbound(endpoint, call))
+            return "\n".join([render(endpoint, *_outbound(endpoint, call)), *_remarks(endpoint)])
         except BridgeError:
             raise
         except (Exception, SystemExit) as error:  # a plug-in may fail in any way
@@ -277,6 +277,13 @@ def _find(
         call.headers = forwarding(endpoint.authenticator.consumes)(call.headers)
         return endpoint, call
     raise InvalidParameter([("ROUTE", "name a path")])
+
+
+def _remarks(endpoint: Endpoint) -> Sequence[str]:
+    """What is to be known of the route's ``auth``, below an empty line."""
+    remarking = capability(endpoint.authenticator, Remarking)
+    remarks = remarking.remarks if remarking else ()
+    return ["", *(f"auth: {remark}" for remark in remarks)] if remarks else []
 
 
 def _outbound(endpoint: Endpoint, call: Call) -> Sequence[HttpRequest | GrpcRequest]:

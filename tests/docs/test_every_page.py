@@ -22,6 +22,7 @@ READ_BY = {
     "docs/grpc.md": "test_grpc_page.py",
     "docs/guards.md": "test_guards_page.py",
     "docs/install.md": "test_install_page.py",
+    "docs/introspection.md": "test_introspection_page.py",
     "docs/limits.md": "test_limits_page.py",
     "docs/mesh.md": "test_mesh_page.py",
     "docs/openapi.md": "test_openapi_page.py",

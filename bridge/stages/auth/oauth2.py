@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.api.authenticator import Security
@@ -44,21 +44,27 @@ class OAuth2Authenticator(BearerAuthenticator):
         return self._judged(await introspector.ask(token), call, token)
 
     @property
-    def remarks(self) -> tuple[str, ...]:
-        """What the operator should know of it, in sentences."""
-        introspector = self._trust.introspector(self._issuer) or self._bound
-        entry = introspector.entry
-        bound = f"A token that {introspector.issuer.name} has revoked is refused {_within(entry.cache)}"
+    def remarks(self) -> Sequence[str]:
+        issuer = self._asked().issuer.name
+        return [f"oauth2: {issuer} is asked about the caller's token (RFC 7662). {self._revocation()}"]
+
+    def _asked(self) -> Introspector:
+        """The one that is asked; after it was taken out of issuers.yml, the last one."""
+        return self._trust.introspector(self._issuer) or self._bound
+
+    def _revocation(self) -> str:
+        entry = self._asked().entry
+        bound = f"A token that it has revoked is refused {_within(entry.cache)}"
         if entry.stale:
             bound += f", and {_within(entry.cache + entry.stale)} while the issuer can't be asked"
-        return (f"{bound}.",)
+        return f"{bound}."
 
     def openapi_scheme(self, method: str = "") -> Security:
-        issuer = (self._trust.introspector(self._issuer) or self._bound).issuer.name
+        issuer = self._asked().issuer.name
         scopes = self._needs.listed(method, roles=False)
         scheme = {
             "type": "oauth2",
-            "description": " ".join([f"A bearer token about which {issuer} is asked.", *self.remarks]),
+            "description": f"A bearer token about which {issuer} is asked. {self._revocation()}",
             "flows": self._flows(issuer),
         }
         is_only = self._trust.introspector("") is not None

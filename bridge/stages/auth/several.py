@@ -7,6 +7,7 @@ from typing import Protocol
 
 from bridge.api.authenticator import Authenticator, Security
 from bridge.api.call import Call, Identity
+from bridge.api.capabilities import Remarking, capability
 from bridge.errors import ClientError, Forbidden, IssuerUnavailable, RequestError, Unauthorized
 from bridge.stages.auth.anonymous import OpenAuthenticator
 
@@ -61,6 +62,11 @@ class AnyAuthenticator:
         return Unauthorized(
             f"This route takes {accepted}.", headers=[("www-authenticate", challenge) for challenge in challenges]
         )
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        remarking = [capability(kind, Remarking) for kind in self._kinds]
+        return list(dict.fromkeys(remark for each in remarking if each is not None for remark in each.remarks))
 
     def openapi_scheme(self, method: str = "") -> Security:
         parts = [kind.openapi_scheme(method) for kind in self._kinds]

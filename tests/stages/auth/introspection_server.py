@@ -88,7 +88,7 @@ class Endpoint:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 asked = Asked(head, "", number, writer.get_extra_info("peercert"))
-                asked.body = (await reader.readexactly(int(asked.fields["content-length"]))).decode()
+                asked.body = (await reader.readexactly(int(asked.fields.get("content-length", 0)))).decode()
                 self.asked.append(asked)
                 self.waiting += 1
                 self.most = max(self.most, self.waiting)

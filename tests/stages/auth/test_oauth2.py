@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bridge.api.call import Call
 from bridge.api.spec.auth import Auth
+from bridge.cli.offline import explanation
 from bridge.config.settings import Settings
 from bridge.errors import BindError, Forbidden, IssuerUnavailable, SettingsError, Unauthorized
 from bridge.stages.auth.api_key import MemoryKeys
@@ -170,7 +171,7 @@ async def test_the_document_of_the_gateway_is_valid(running: Running) -> None:
     scheme = document["components"]["securitySchemes"]["oauth2"]
     assert scheme["type"] == "oauth2"
     assert scheme["flows"] == {}
-    assert f"A token that {ISSUER} has revoked is refused at once." in scheme["description"]
+    assert f"about which {ISSUER} is asked. A token that it has revoked is refused at once." in scheme["description"]
     assert document["paths"]["/scoped"]["get"]["security"] == [{"oauth2": ["read"]}]
     assert document["paths"]["/scoped"]["post"]["security"] == [{"oauth2": ["read", "write"]}]
     either = document["paths"]["/either"]["get"]["security"]
@@ -386,14 +387,21 @@ async def test_each_entry_of_oauth2_is_asked_in_turn(trust: Any, clients: TokenC
 async def test_what_is_said_of_the_time_until_a_revocation_counts(trust: Any) -> None:
     stale = {"on_failure": {"stale": "60s"}}
     made = trust(entry("http://a.test/", "https://a.test"), entry("http://b.test/", "https://b.test", cache=1, **stale))
-    remarks = [build({"type": "oauth2", "issuer": f"https://{name}.test"}, made).remarks for name in "ab"]
+    a, b = ({"type": "oauth2", "issuer": f"https://{name}.test"} for name in "ab")
+    remarks = build({"any": [{"type": "JWT"}, a, b, a]}, made).remarks
     assert remarks == [
-        ("A token that https://a.test has revoked is refused within 10 seconds.",),
-        (
-            "A token that https://b.test has revoked is refused within 1 second, and within 61 seconds while the issuer"
-            " can't be asked.",
-        ),
+        "oauth2: https://a.test is asked about the caller's token (RFC 7662). A token that it has revoked is refused"
+        " within 10 seconds.",
+        "oauth2: https://b.test is asked about the caller's token (RFC 7662). A token that it has revoked is refused"
+        " within 1 second, and within 61 seconds while the issuer can't be asked.",
     ]
+    assert build({"any": [{"type": "JWT"}]}, made).remarks == []
+
+
+async def test_explain_says_who_is_asked(running: Running) -> None:
+    shown = await explanation(running.settings, "/plain", b"", "")
+    asked = f"auth: oauth2: {ISSUER} is asked about the caller's token (RFC 7662)."
+    assert shown.splitlines()[-2:] == ["", f"{asked} A token that it has revoked is refused at once."]
 
 
 # --- specs and issuers.yml ---------------------------------------------------------------------------------------
