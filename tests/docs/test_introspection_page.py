@@ -36,8 +36,8 @@ def test_the_numbers_are_the_codes() -> None:
     assert (introspection_endpoint.FIRST_WAIT, introspection_endpoint.LONGEST_WAIT) == (1, 30)
     assert (introspection_endpoint.TOLERANCE, introspection_endpoint.MAX_ANSWER) == (2, 32 * 1024)
     assert introspection.REMEMBERED == 4096
-    most = (introspection_entry.MOST_CACHE, introspection_entry.MOST_NEGATIVE, introspection_entry.MOST_STALE)
-    assert most == (3600, 300, 86400)
+    entry = introspection_entry
+    assert [entry.MOST_CACHE, entry.MOST_NEGATIVE, entry.MOST_STALE] == [3600.0, 300.0, 86400.0]
     away = table(PAGE, "When the issuer does not answer")[0][0]
     assert {int(text) for text in code(away)} == introspection_endpoint._AWAY - {407}
 

@@ -27,10 +27,10 @@ REMEMBERED = 4096  #: tokens that were active, and as many that were not
 SUBJECTS = ("sub", "username", "client_id", "azp")
 
 _INACTIVE = "The token is not active: it has expired, was revoked, or is none of its issuer."
-#: RFC 6749, section 5.1, names the types of access tokens. Some servers tell other tokens apart here, or by a member of
-#: their own.
+#: Values of ``token_type`` (RFC 6749, section 5.1; RFC 9449, section 5), and what some servers call it.
 _ACCESS_TYPES = frozenset(("bearer", "dpop", "access_token"))
-_OTHER_TOKENS = frozenset(("refresh", "refresh_token", "offline", "id", "id_token"))
+#: Values of ``token_use``, by which some servers tell tokens apart.
+_OTHER_USES = frozenset(("refresh", "refresh_token", "id", "id_token"))
 
 log = logging.getLogger("bridge.guards")
 
@@ -195,15 +195,28 @@ class Introspector:
             refuse(_INACTIVE)
         if answer.get("iss") not in (None, self.issuer.name):
             refuse("The token comes from another issuer than the one that was asked.")
-        kind = answer.get("token_type")
-        if kind is not None and (not isinstance(kind, str) or kind.lower() not in _ACCESS_TYPES):
-            refuse("The token is no access token.")
-        if any(str(answer.get(name, "")).lower() in _OTHER_TOKENS for name in ("token_use", "typ")):
-            refuse("The token is no access token.")
+        _check_kind(answer)
         now = self._now()
         verified = read_claims(answer, self.issuer, now, subjects=SUBJECTS, lasting=True)
         check_times(verified, now)
         return verified
+
+
+def _check_kind(answer: Mapping[str, Any]) -> None:
+    """Servers call refresh tokens active, too.
+
+    :raises Unauthorized: it is another token than one for access.
+    """
+    kind, use = answer.get("token_type"), answer.get("token_use")
+    if kind is not None and (not isinstance(kind, str) or kind.lower() not in _ACCESS_TYPES):
+        refuse("The token is no access token.")
+    if isinstance(use, str) and use.lower() in _OTHER_USES:
+        refuse("The token is no access token.")
+    try:
+        # What a JWT may say by its claim `typ`, an answer says by `token_type` as well.
+        check_kind({}, answer if kind is None else {"typ": "Bearer", **answer}, frozenset({ABSENT}))
+    except OtherKind as error:
+        refuse(str(error))
 
 
 def _keep(answers: OrderedDict[bytes, Any], digest: bytes, answer: Any) -> None:

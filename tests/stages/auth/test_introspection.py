@@ -60,7 +60,7 @@ def times() -> Times:
 async def make(times: Times, tmp_path: Path) -> AsyncIterator[Callable[..., Introspector]]:
     made: list[Introspector] = []
 
-    def making(server: Endpoint | str, *, claims: dict[str, str] | None = None, **entry: Any) -> Introspector:
+    def making(server: Endpoint | str, *, claims: dict[str, Any] | None = None, **entry: Any) -> Introspector:
         url = server if isinstance(server, str) else server.url
         given = {"client_id": "bridge", "client_secret": {"$env": "IDP_CLIENT"}, "url": url} | entry
         read = Introspection.model_validate({name: value for name, value in given.items() if value is not None})
@@ -284,6 +284,9 @@ async def test_the_caller_is_who_authorized_the_token(make: Any, claims: Any, su
         ({"typ": "Refresh"}, "no access token"),
         ({"typ": "Offline"}, "no access token"),
         ({"typ": "ID"}, "no access token"),
+        ({"token_type": "Bearer", "typ": "ID"}, "no access token"),
+        ({"nonce": "n"}, "ID token"),
+        ({"events": {}}, "no access token"),
     ],
 )
 async def test_tokens_that_are_refused(make: Any, answer: Any, words: str) -> None:
@@ -297,7 +300,9 @@ async def test_tokens_that_are_refused(make: Any, answer: Any, words: str) -> No
         assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("answer", [{"iss": None}, {"typ": "Bearer"}, {"token_type": "DPoP"}, {"exp": None}])
+@pytest.mark.parametrize(
+    "answer", [{"iss": None}, {"typ": "Bearer"}, {"token_type": "DPoP", "nonce": "n"}, {"exp": None}]
+)
 async def test_what_servers_say_of_access_tokens(make: Any, answer: Any) -> None:
     async with endpoint(says(ACTIVE | answer)) as server:
         assert (await identify(make(server))).subject == "ann"
