@@ -30,6 +30,7 @@ GRACE = 60.0  #: seconds past freshness in which calls needn't wait for the refr
 UNKNOWN_KID_BURST = 3  #: fetches that unknown kids and invalid signatures may cause at once, ...
 UNKNOWN_KID_INTERVAL = 2.0  #: ... and seconds between those after them
 MAX_WAITING = 1000  #: calls that wait for such a fetch
+MAX_WITHDRAWN = 8  #: keys that are remembered after the issuer has withdrawn them
 RETRY = 2.0  #: seconds until a failed fetch is tried again while there are no keys at all, ...
 RETRY_STALE = 10.0  #: ... and while there are old ones. They double with each failure, ...
 MAX_RETRY = 30.0  #: ... up to this many
@@ -69,6 +70,14 @@ class KeySource(Protocol):
         """
         ...
 
+    def withdrawn(self, kid: str, algorithm: str) -> Sequence[Key]:
+        """Keys that the issuer published under that name and does no longer; the last few."""
+        ...
+
+    def check_withdrawal(self) -> None:
+        """Refresh the keys beside the calls if tokens have caused no refresh lately: a withdrawn key may be back."""
+        ...
+
     async def recheck(self) -> bool:
         """Refresh the keys because none of them verifies a signature: issuers replace keys under the same ``kid``, or
         give them none. Whether they changed; False also if they can't be fetched now.
@@ -99,6 +108,12 @@ class FixedKeys:
 
     async def find(self, kid: str, algorithm: str) -> Sequence[Key]:
         return self._keys.find(kid, algorithm)
+
+    def withdrawn(self, kid: str, algorithm: str) -> Sequence[Key]:
+        return ()
+
+    def check_withdrawal(self) -> None:
+        """They are never withdrawn."""
 
     async def recheck(self) -> bool:
         return False
@@ -153,6 +168,7 @@ class CachedKeys:
         self._asking: asyncio.Task[None] | None = None
         self._asked_at = float("-inf")  # when the last fetch began that a token caused and that gave keys
         self._waiting = 0
+        self._withdrawn: tuple[Key, ...] = ()
 
     def start(self) -> None:
         if self._eager and self._keys is None:
@@ -172,6 +188,13 @@ class CachedKeys:
             if not await self._newer(came, mark):
                 raise self.unavailable()
         return keys
+
+    def withdrawn(self, kid: str, algorithm: str) -> Sequence[Key]:
+        return [key for key in self._withdrawn if key.kid == kid and algorithm in key.algorithms]
+
+    def check_withdrawal(self) -> None:
+        if self._flight is None and self._asking is None and self._turns.are_full() and not self._failures:
+            self._ask()
 
     async def recheck(self) -> bool:
         version = self.version
@@ -240,6 +263,9 @@ class CachedKeys:
             if self._keys is not None and keys.fingerprint != self._keys.fingerprint:
                 log.info("%s has changed its keys", self._name)
                 self.version += 1
+                known = (*self._keys.keys, *self._withdrawn)
+                current = {key.fingerprint for key in keys.keys}
+                self._withdrawn = tuple(key for key in known if key.fingerprint not in current)[:MAX_WITHDRAWN]
             if self._failures:
                 log.info("%s answers again", self._name)
             now = self._clock()
@@ -300,12 +326,18 @@ class CachedKeys:
         return True
 
     def _ask(self) -> asyncio.Task[None]:
-        if self._asking is None or self._asking.done():
+        if self._asking is None:
             name = f"keys of {self._name} for a token"
             self._asking = asyncio.get_running_loop().create_task(self._ask_in_turn(), name=name)
         return self._asking
 
     async def _ask_in_turn(self) -> None:
+        try:
+            await self._fetch_in_turn()
+        finally:
+            self._asking = None
+
+    async def _fetch_in_turn(self) -> None:
         wait = self._turns.take()
         if wait > 0:
             await asyncio.sleep(wait)
@@ -326,10 +358,19 @@ class _Turns:
 
     def take(self) -> float:
         """Seconds until the turn that is taken."""
-        now = self._clock()
-        self._left = min(self._left + (now - self._at) / self._interval, self._burst) - 1
-        self._at = now
+        self._fill()
+        self._left -= 1
         return max(-self._left, 0.0) * self._interval
+
+    def are_full(self) -> bool:
+        """Whether no turn was taken lately."""
+        self._fill()
+        return self._left >= self._burst
+
+    def _fill(self) -> None:
+        now = self._clock()
+        self._left = min(self._left + (now - self._at) / self._interval, self._burst)
+        self._at = now
 
 
 async def _ended(task: asyncio.Task[None], limit: float | None) -> None:

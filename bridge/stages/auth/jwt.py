@@ -170,6 +170,10 @@ class TokenVerifier:
             check_kind(header, claims, issuer.token_types)
         except OtherKind as error:
             refuse(str(error))
+        if any(_signed(token, key.material, algorithm) for key in issuer.keys.withdrawn(kid, algorithm)):
+            # So nobody has invented it, and whoever has it is told at once that another one is needed.
+            issuer.keys.check_withdrawal()
+            refuse("The signature of the token is of a key that its issuer has withdrawn.")
         signed = await _verified(token, issuer, kid, algorithm)
         if not signed and await issuer.keys.recheck():
             signed = await _verified(token, issuer, kid, algorithm)

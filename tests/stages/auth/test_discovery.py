@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -18,7 +15,8 @@ from bridge.stages.auth import discovery
 from bridge.stages.auth.discovery import BadMetadata, IssuerMetadata, issuer_fault, metadata_urls, read_metadata
 from bridge.stages.auth.issuers import Trust
 from bridge.stages.auth.published import DiscoveredKeys
-from tests.conftest import Start, listening
+from tests.conftest import Start
+from tests.stages.auth.issuer_server import PublishedIssuer, an_issuer
 
 NAME = "https://idp.test"
 
@@ -134,55 +132,15 @@ def test_an_http_issuer_may_have_http_keys() -> None:
 # --- over a socket -----------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Issuer:
-    """A server with documents by their paths: a status and a JSON value, or bytes. All else is 404."""
-
-    url: str = ""
-    documents: dict[str, tuple[int, Any]] = field(default_factory=dict)
-    fields: dict[str, str] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    asking: asyncio.Condition = field(default_factory=asyncio.Condition)
-
-    async def was_asked(self, path: str) -> None:
-        async with self.asking:
-            await self.asking.wait_for(lambda: path in self.asked)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async with self.asking:
-            self.asked.append(scope["path"])
-            self.asking.notify_all()
-        status, value = self.documents.get(scope["path"], (404, {}))
-        body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        fields = [(name.encode(), text.encode()) for name, text in self.fields.items()]
-        await send({"type": "http.response.start", "status": status, "headers": fields})
-        await send({"type": "http.response.body", "body": body})
-
-    def publish(self, *pairs: Any, path: str = "/jwks", **more: Any) -> None:
-        metadata = {"issuer": self.url, "jwks_uri": self.url + path} | more
-        self.documents = {
-            discovery.OPENID: (200, metadata),
-            path: (200, {"keys": [pair.jwk for pair in pairs]}),
-        }
-
-
-@asynccontextmanager
-async def an_issuer() -> AsyncIterator[Issuer]:
-    made = Issuer()
-    async with listening(made) as port:
-        made.url = f"http://127.0.0.1:{port}"
-        yield made
-
-
 @pytest.fixture
-async def issuer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Issuer]:
+async def issuer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PublishedIssuer]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     async with an_issuer() as made:
         yield made
 
 
 @pytest.fixture
-async def keys(issuer: Issuer, clock: Any) -> AsyncIterator[DiscoveredKeys]:
+async def keys(issuer: PublishedIssuer, clock: Any) -> AsyncIterator[DiscoveredKeys]:
     async with httpx.AsyncClient() as client:
         made = DiscoveredKeys(issuer.url, lambda: client, clock=clock)
         yield made
@@ -193,7 +151,7 @@ async def kids(keys: DiscoveredKeys, kid: str = "one") -> list[str]:
     return [key.kid for key in await keys.find(kid, "ES256")]
 
 
-async def test_a_name_is_enough(issuer: Issuer, keys: DiscoveredKeys, make_pair: Any) -> None:
+async def test_a_name_is_enough(issuer: PublishedIssuer, keys: DiscoveredKeys, make_pair: Any) -> None:
     issuer.publish(make_pair(), introspection_endpoint=issuer.url + "/introspect", scopes_supported=["read"])
     assert await kids(keys) == ["one"]
     assert issuer.asked == ["/.well-known/openid-configuration", "/jwks"]
@@ -202,7 +160,9 @@ async def test_a_name_is_enough(issuer: Issuer, keys: DiscoveredKeys, make_pair:
     assert await keys.discovered() is keys.metadata
 
 
-async def test_an_authorization_server_without_openid(issuer: Issuer, keys: DiscoveredKeys, make_pair: Any) -> None:
+async def test_an_authorization_server_without_openid(
+    issuer: PublishedIssuer, keys: DiscoveredKeys, make_pair: Any
+) -> None:
     issuer.publish(make_pair())
     issuer.documents[discovery.OAUTH] = issuer.documents.pop(discovery.OPENID)
     assert await kids(keys) == ["one"]
@@ -210,7 +170,7 @@ async def test_an_authorization_server_without_openid(issuer: Issuer, keys: Disc
 
 
 async def test_the_document_is_read_again_with_the_keys(
-    issuer: Issuer, keys: DiscoveredKeys, make_pair: Any, clock: Any
+    issuer: PublishedIssuer, keys: DiscoveredKeys, make_pair: Any, clock: Any
 ) -> None:
     issuer.publish(make_pair())
     await kids(keys)
@@ -219,7 +179,7 @@ async def test_the_document_is_read_again_with_the_keys(
     assert issuer.asked[2:] == ["/.well-known/openid-configuration", "/elsewhere"]
 
 
-Change = Callable[[Issuer], None]
+Change = Callable[[PublishedIssuer], None]
 
 
 def documents(**changes: Any) -> Change:
@@ -243,7 +203,7 @@ def documents(**changes: Any) -> Change:
     ],
 )
 async def test_an_issuer_whose_documents_can_not_be_used(
-    issuer: Issuer, keys: DiscoveredKeys, make_pair: Any, change: Change, words: str, caplog: Any
+    issuer: PublishedIssuer, keys: DiscoveredKeys, make_pair: Any, change: Change, words: str, caplog: Any
 ) -> None:
     issuer.publish(make_pair())
     issuer.fields["location"] = issuer.url + "/jwks"  # which is not followed
@@ -256,7 +216,7 @@ async def test_an_issuer_whose_documents_can_not_be_used(
     assert "503 until it answers" in caplog.text
 
 
-async def test_metadata_of_an_issuer_that_has_no_keys_can_be_had(issuer: Issuer, keys: DiscoveredKeys) -> None:
+async def test_metadata_of_an_issuer_that_has_no_keys_can_be_had(issuer: PublishedIssuer, keys: DiscoveredKeys) -> None:
     issuer.publish(introspection_endpoint=issuer.url + "/introspect")
     documents(jwks_uri=None)(issuer)
     assert (await keys.discovered()).introspection_endpoint == issuer.url + "/introspect"
@@ -273,7 +233,7 @@ async def test_an_issuer_that_is_away_has_no_metadata(clock: Any, unused_port: i
 # --- issuers.yml -------------------------------------------------------------------------------------------------
 
 
-async def test_a_trusted_issuer_by_its_name(home: Any, issuer: Issuer, make_pair: Any) -> None:
+async def test_a_trusted_issuer_by_its_name(home: Any, issuer: PublishedIssuer, make_pair: Any) -> None:
     issuer.publish(make_pair(), token_endpoint=issuer.url + "/token")
     (home.home / "issuers.yml").write_text(f"- issuer: {issuer.url}\n- {{issuer: b, jwks_url: 'http://b.test/'}}\n")
     trust = Trust.load(home)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -13,8 +14,9 @@ import pytest
 from bridge.errors import Forbidden, IssuerUnavailable, Unauthorized
 from bridge.stages.auth import jwt as guard
 from bridge.stages.auth.issuers import Trust
+from bridge.stages.auth.jwks import CachedKeys
 from bridge.stages.auth.jwt import TokenVerifier, TrustedIssuer
-from bridge.stages.auth.keys import ALGORITHMS
+from bridge.stages.auth.keys import ALGORITHMS, read_jwks
 from bridge.stages.auth.published import url_keys
 from tests.stages.conftest import new_pair
 
@@ -340,6 +342,40 @@ async def test_a_key_replaced_under_its_kid_or_without_one_is_found_at_once(
         await refused(authenticator, bearer(other.sign(claims_of())), "signature")
         assert len(jwks_server.requests) == fetches + 1
         await keys.aclose()
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_tokens_of_a_withdrawn_key_are_refused_at_once_and_ask_for_little(
+    bearer: Any, route: Any, refused: Any, claims_of: Any, trust_in: Any, clock: Any, is_kept: bool
+) -> None:
+    """Many clients may still have them; a key that is back is found all the same."""
+    old, new = new_pair("ES256", "one"), new_pair("ES256", "one" if is_kept else "two")
+    published, fetches = [old], 0
+
+    async def fetch() -> tuple[Any, float]:
+        nonlocal fetches
+        fetches += 1
+        return read_jwks(json.dumps({"keys": [pair.jwk for pair in published]}).encode()), 300.0
+
+    keys = CachedKeys("https://idp.test", fetch, eager=False, clock=clock)
+    authenticator = route(trust_in(keys=keys, algorithms={"ES256"}))
+    await authenticator(bearer(old.sign(claims_of())))
+    published = [new]
+    await authenticator(bearer(new.sign(claims_of())))
+    assert fetches == 2
+    for number in range(5):
+        await refused(authenticator, bearer(old.sign(claims_of(jti=str(number)))), "key that its issuer has withdrawn")
+        await asyncio.sleep(0)
+    assert fetches == 2  # a token caused a fetch a moment ago
+    clock.now += 60
+    published = [old, new]
+    await refused(authenticator, bearer(old.sign(claims_of())), "key that its issuer has withdrawn")
+    async with asyncio.timeout(10):
+        while keys._asking is not None:
+            await asyncio.wait([keys._asking])
+    assert fetches == 3
+    await authenticator(bearer(old.sign(claims_of())))
+    await keys.aclose()
 
 
 async def test_an_issuer_that_can_not_be_reached_is_503(
