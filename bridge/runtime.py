@@ -40,7 +40,7 @@ from bridge.observe.config_files import ConfigFiles
 from bridge.plugins import Transformers
 from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.issuers import Trust
-from bridge.stages.quota.setting import open_limits
+from bridge.stages.quota.setting import open_limits, password_file
 from bridge.transport.fetch import Fetcher
 from bridge.transport.grpc.caller import Caller
 
@@ -207,4 +207,6 @@ def _secrets(settings: Settings, trust: Trust) -> Secrets:
         for scheme in ("static:", "sqlite:///")
         if url.startswith(scheme)
     ]
+    if (password := password_file(settings.limits)) is not None:
+        reserved.append(settings.path(password))
     return Secrets(read_bindings(path), frozenset(each.resolve() for each in reserved), str(settings.secrets))

@@ -93,7 +93,7 @@ def serve(
         number = whole_number(port, "--port", 0, 65535)
         if whole_number(workers, "--workers", 1, MAX_WORKERS) > 1:
             raise SettingsError(
-                f"{workers} workers can't share limits kept in memory ({settings.limits}); use one worker"
+                f"{workers} workers can't share limits kept in memory; use one worker, or several gateways with a Redis"
             )
         if routes is not None and not os.path.isdir(routes):
             raise SettingsError(f"--routes: {routes} is not a folder")

@@ -23,7 +23,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 LIMIT_FIGURES = {
     "store_up": "1: calls are counted in Redis; 0: it is away, and on_failure says what happens.",
     "round_trips": "Requests to Redis for the counts of calls.",
-    "leased": "Calls that were counted in a lease, without a request to Redis.",
+    "local": "Calls that a lease or a remembered refusal decided, without a request to Redis.",
     "uncounted": "Calls that were decided without Redis, as on_failure says.",
 }
 _NAMES = [*map(floatToGoString, _BUCKETS), "+Inf"]

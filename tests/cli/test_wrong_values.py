@@ -26,7 +26,8 @@ NAMES = "there are grpc, passthrough, soap, xml"
         ("methods", "GET", "a.yml:5: methods: it must be a list, not 'GET'; write [GET]"),
         ("rate_limit", "50", "a.yml:5: rate_limit: it must be a mapping of keys to values, not 50"),
         ("rate_limit", "{rps: 1, per: clinet}",
-         "a.yml:5: rate_limit.per: 'clinet' is not one of client, route, tenant, claim:NAME; did you mean 'client'?"),
+         "a.yml:5: rate_limit.per: 'clinet' is not one of client, key, route, tenant, address, claim:NAME; "
+         "did you mean 'client'?"),
         ("upstream", "htp://svc:80",
          "a.yml:2: upstream: 'htp' is not one of grpc, grpcs, http, https; did you mean 'http'?"),
         ("transform", "soap", "a.yml:4: transform: it must be a mapping of keys to values, not 'soap'"),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from bridge.api.spec.limits import MAX_LIMITS
+from bridge.observe.metrics import LIMIT_FIGURES
 from bridge.stages.quota import counters, memory, quota_file
+from bridge.stages.quota.redis import address, client, lease, shared, store
 from tests.conftest import Start, Upstream
 from tests.docs.pages import ROOT, blocks_of
+from tests.docs.tables import code, table
 
 PAGE = (ROOT / "docs" / "limits.md").read_text("utf-8")
-SEVERAL, COST, REFUSAL = (block.text for block in blocks_of(ROOT / "docs" / "limits.md"))
+SEVERAL, COST, REFUSAL, SERVE = (block.text for block in blocks_of(ROOT / "docs" / "limits.md"))
 ROUTE = "route: {path}\nupstream: svc:80\nauth: none\ntransform: {{request: passthrough}}\n{limits}"
 
 
@@ -55,3 +59,32 @@ def test_the_numbers_are_the_codes() -> None:
     assert memory.MAX_BUCKETS == 100_000
     assert f"written every {quota_file.INTERVAL:g} seconds" in PAGE
     assert counters.STEP_BACK == 3600
+
+
+def test_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "redis").write_text("open sesame")
+    [url] = re.findall(r"BRIDGE_LIMITS='(.*)' hms-bridge serve", SERVE)
+    found = address.redis_address(url, tmp_path)
+    assert (found.host, found.port, found.on_failure) == ("limits.internal", 6379, "local")
+    assert found.credentials() == ("", "open sesame")
+
+
+def test_the_numbers_of_redis_are_the_codes() -> None:
+    rows = {code(row[0])[0]: row for row in table("docs/limits.md", "In Redis")}
+    assert rows.keys() == set(address.OPTIONS)
+    default = address.RedisAddress("a")
+    assert code(rows["on_failure"][2]) == [default.on_failure]
+    assert code(rows["timeout"][2]) == [f"{default.timeout:g}s"]
+    assert code(rows["prefix"][2]) == [default.prefix]
+    assert code(rows["timeout"][1]) == ["10ms", f"{address.LONGEST_TIMEOUT:g}s"]
+    assert (lease.LIFE, lease.AHEAD, store.LEASE_SHARE, store.QUOTA_SHARE, store.QUOTA_LEASE) == (
+        0.2,
+        0.1,
+        10,
+        100,
+        1000,
+    )
+    assert (shared.ALIVE, client.FIRST_RETRY, client.LONGEST_RETRY) == (15, 0.1, 2)
+    metrics = [code(row[0])[0] for row in table("docs/limits.md", "Metrics of Redis")]
+    assert metrics == [f"bridge_limits_{name}" + ("" if name.endswith("_up") else "_total") for name in LIMIT_FIGURES]

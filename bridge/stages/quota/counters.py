@@ -53,7 +53,8 @@ class QuotaCounts:
     """
 
     def __init__(self, window: Window, clock: Callable[[], float] = time.time, max_callers: int = MAX_BUCKETS) -> None:
-        self._window, self._max_callers = window, max_callers
+        self._window: Window = window
+        self._max_callers = max_callers
         self.clock = clock
         self.start = self.end = 0.0
         self.used: OrderedDict[str, int] = OrderedDict()

@@ -1,0 +1,1 @@
+"""Limits that several gateways share, counted in Redis."""
