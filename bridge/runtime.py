@@ -60,7 +60,12 @@ class Runtime:
         self.settings = settings
         self.limits = open_limits(settings, writes=serving and writing)
         self.files = ConfigFiles()
-        self.follower = FileFollower({settings.path(settings.issuers): self._follow_issuers})
+        self.follower = FileFollower(
+            {
+                settings.path(settings.issuers): self._follow_issuers,
+                settings.path(settings.tenants): self._follow_tenants,
+            }
+        )
         self._reading = asyncio.Lock()
         self.trust = Trust.load(settings, verifying=writing)
         self.tenancy = Tenancy(read_tenants(settings.path(settings.tenants)), str(settings.tenants))
@@ -144,8 +149,7 @@ class Runtime:
         await self._reload_issuers()
         with self._read("bindings", self.settings.secrets):
             self.binder.secrets = await asyncio.to_thread(_secrets, self.settings, self.trust)
-        with self._read("tenants", self.settings.tenants):
-            self.tenancy.content = await asyncio.to_thread(read_tenants, self.settings.path(self.settings.tenants))
+        await self._reload_tenants()
         await self.mesh.refresh()
         await self.registry.reload(rebind=True)
         self._tell_foreign()
@@ -160,6 +164,17 @@ class Runtime:
         await self._reload_issuers()
         log.info("%s: read again", self.settings.issuers)
         await self.registry.reload(rebind=True)
+
+    async def _reload_tenants(self) -> None:
+        async with self._reading:
+            with self._read("tenants", self.settings.tenants):
+                self.tenancy.content = await asyncio.to_thread(read_tenants, self.settings.path(self.settings.tenants))
+
+    async def _follow_tenants(self) -> None:
+        """``tenants.yml`` has changed. It says who may do what from now on, and changes no live route."""
+        await self._reload_tenants()
+        log.info("%s: read again", self.settings.tenants)
+        self._tell_foreign()
 
     def _tell_foreign(self) -> None:
         """Log the live routes that name what their tenant does not own; they go on serving."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -34,7 +35,8 @@ def spec(route: str, upstream: str = "svc:80", **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def gateway(start: Start) -> AsyncIterator[Running]:
+async def gateway(start: Start, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
+    monkeypatch.setattr("bridge.config.file_follower.POLL", 0.02)
     async with start(mesh={"svc": "127.0.0.1:9"}, files={"tenants.yml": TENANTS}) as running:
         yield running
 
@@ -152,6 +154,29 @@ async def test_a_file_that_changes_cuts_off_nothing_and_says_what_it_would_refus
     await gateway.app.state.reload()
     assert await current()
     assert (await gateway.register(spec("/v1/vat/b"), tenant="revenue")).status_code == 201
+
+
+async def test_the_file_is_followed(gateway: Running) -> None:
+    """A file that is wrong leaves the last good one in force."""
+    tenants = gateway.home / "tenants.yml"
+
+    async def until(route: str, status: int) -> None:
+        headers = gateway.bearer(roles=("api_publisher",), tenant="revenue")
+        async with asyncio.timeout(20):
+            while True:
+                dry = await gateway.client.post("/-/routes/check", json=spec(route), headers=headers)
+                if dry.json()["ok"] is (status == 200):
+                    return
+                await asyncio.sleep(0.02)
+
+    await until("/late", 403)
+    tenants.write_text(TENANTS.replace("/v1/vat, ", "/v1/vat, /late, "))
+    await until("/late", 200)
+    tenants.write_text("tenants: []\n")
+    async with asyncio.timeout(20):
+        while 'current{file="tenants.yml"} 0.0' not in (await gateway.client.get("/-/metrics")).text:
+            await asyncio.sleep(0.02)
+    await until("/late", 200)
 
 
 async def test_roles_alone_leave_paths_to_who_comes_first(start: Start) -> None:

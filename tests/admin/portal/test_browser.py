@@ -377,3 +377,18 @@ async def test_a_key_is_issued_rotated_and_revoked(gateway: Any, page: Any) -> N
     assert await page.evaluate("document.getElementById('keys').children.length") == 0
     assert await page.evaluate("document.getElementById('keys-box').hidden")
     assert not [entry for entry in page.console if "Content Security Policy" in entry or "exception" in entry]
+
+
+async def test_a_change_that_waits_is_told(start: Any, page: Any, upstream: Any) -> None:
+    tenants = "tenants: {revenue: {paths: [/v1], upstreams: [svc], approval: true}}"
+    mesh = {"svc": f"127.0.0.1:{upstream.port}"}
+    async with start(mesh=mesh, files={"tenants.yml": tenants}) as gateway:
+        await page.open(f"{host_of(gateway)}/-/console")
+        await page.fill("token", gateway.token(roles=("api_publisher",), sub="pat", tenant="revenue"))
+        await page.click("#access [type=submit]")
+        await page.until("document.getElementById('routes-note').textContent === '0 routes.'")
+        await page.fill("spec", SPEC)
+        await page.click("#register")
+        told = "Change 1 waits until somebody else approves of it."
+        await page.until(f"document.getElementById('publish-note').textContent === {told!r}")
+        assert (await gateway.client.get("/v1/tallies/a")).status_code == 404

@@ -197,11 +197,20 @@ async function check() {
   $("preview").hidden = !openapi;
 }
 
+/** Whether the change waits for a second person, which is told. */
+function waits(answer) {
+  if (answer.status !== 202) return false;
+  say("publish-note", `Change ${answer.json?.change_id} waits until somebody else approves of it.`, "good");
+  listProblems([], answer.json?.warnings);
+  return true;
+}
+
 async function register() {
   reset();
   if (!ready()) return;
   const answer = await send("../register", "POST");
   if (!answer.ok) return refuse(answer);
+  if (waits(answer)) return;
   say("publish-note", `Route ${answer.json?.route_id} is ${answer.json?.status}.`, "good");
   listProblems([], answer.json?.warnings);
   await changed();
@@ -213,6 +222,7 @@ async function save() {
   const { id, etag } = opened;
   const answer = await send(routeUrl(id), "PUT", etag ? { "if-match": etag } : {});
   if (!answer.ok) return refuse(answer);
+  if (waits(answer)) return;
   await load(id);
   say("publish-note", `Route ${id} is changed and ${answer.json?.status}.`, "good");
   listProblems([], answer.json?.warnings);
@@ -226,6 +236,7 @@ async function remove() {
   reset();
   const answer = await admin(routeUrl(id), { method: "DELETE", headers: etag ? { "if-match": etag } : {} });
   if (!answer.ok) return refuse(answer);
+  if (waits(answer)) return;
   showNew();
   focusTitle();
   say("publish-note", `Route ${id} is deleted.`, "good");
@@ -241,6 +252,7 @@ async function rollBack(revision) {
   const body = JSON.stringify({ revision });
   const answer = await admin(routeUrl(id, "/rollback"), { method: "POST", type: "application/json", body, headers });
   if (!answer.ok) return refuse(answer);
+  if (waits(answer)) return;
   await load(id);
   focusTitle();
   say("publish-note", `Route ${id} is rolled back to revision ${revision} and ${answer.json?.status}.`, "good");
