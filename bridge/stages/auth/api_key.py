@@ -6,8 +6,9 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from hashlib import sha256
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from bridge.api.authenticator import Security
 from bridge.api.call import Call, Identity
@@ -114,9 +115,15 @@ class ApiKeyVerifier:
         return f'ApiKey realm="hms-bridge", header="{self.field}"'
 
 
+@lru_cache(maxsize=4096)
 def identity_of(key: StoredKey, internal: bool) -> Identity:
-    """The identity of this key's callers."""
+    """The identity of this key's callers. Its claims are named as those of tokens are (RFC 9068, section 2.2), so that
+    values of a route (``$claim``) are the same for both."""
+    claims: dict[str, Any] = {"sub": key.subject, "roles": sorted(key.roles), "scope": " ".join(sorted(key.scopes))}
+    if key.tenant:
+        claims["tenant"] = key.tenant
     return Identity(
+        claims=claims,
         subject=key.subject,
         tenant=key.tenant,
         roles=key.roles,

@@ -37,6 +37,16 @@ def test_a_key_and_what_is_kept_of_it(clock: Any) -> None:
     assert mint_key("payroll")[0] != text
 
 
+async def test_callers_have_claims_as_tokens_have(clock: Any) -> None:
+    text, key = mint_key("payroll", tenant="revenue", roles=["clerk", "a"], scopes=["write", "read"])
+    authenticate = build_authenticator(ApiKeyAuth(type="api_key"), NOBODY, MemoryKeys([key]))
+    claims = (await authenticate(call(text))).claims
+    assert claims == {"sub": "payroll", "tenant": "revenue", "roles": ["a", "clerk"], "scope": "read write"}
+    text, key = mint_key("payroll")
+    authenticate = build_authenticator(ApiKeyAuth(type="api_key"), NOBODY, MemoryKeys([key]))
+    assert (await authenticate(call(text))).claims == {"sub": "payroll", "roles": [], "scope": ""}
+
+
 def test_a_good_key(clock: Any) -> None:
     text, key = mint_key("payroll")
     assert verifier([key], clock).verify(call(text)) is key
