@@ -75,8 +75,7 @@ def build(settings: Settings) -> Bridge:
     metrics = Metrics(runtime.mesh.ejections, runtime.credentials.counts, runtime.files.states, runtime.limits.states)
     access = open_log(settings, metrics, Failures())
     gateway = Gateway(settings, access, runtime.fronts.unmatched)
-    callers = Callers(build_admin_authenticator(runtime.trust), runtime.bindings)
-    readers = Callers(build_authenticator(READERS_AUTH, runtime.trust, runtime.registry.keys), runtime.bindings)
+    callers, readers = _callers(runtime)
     info, servers = api_info(settings, VERSION), api_servers(settings)
     admin = Admin(runtime.registry, callers, metrics, info, lambda: bool(app.state.ready), servers)
     pages = [*admin.routes(), *SigningKeysPage(runtime.credentials.keys).routes(), *portal.routes()]
@@ -118,6 +117,7 @@ def build(settings: Settings) -> Bridge:
 
     app.state.ready = False
     app.state.registry = runtime.registry
+    app.state.client_cas = runtime.client_cas
     app.state.reload = reload
     return app
 
@@ -184,6 +184,13 @@ def open_log(settings: Settings, metrics: Metrics, failures: Failures) -> Access
     except OSError as error:
         reason = f"BRIDGE_LOG: {target} can't be written: {error.strerror}{owner_hint(Path(target))}"
         raise SettingsError(reason) from None
+
+
+def _callers(runtime: Runtime) -> tuple[Callers, Callers]:
+    """Of the admin API, and of the pages that are not public."""
+    caller = build_admin_authenticator(runtime.trust, possession=runtime.possession)
+    reader = build_authenticator(READERS_AUTH, runtime.trust, runtime.registry.keys, possession=runtime.possession)
+    return Callers(caller, runtime.bindings), Callers(reader, runtime.bindings)
 
 
 async def _kept_alive(work: Coroutine[Any, Any, None]) -> None:

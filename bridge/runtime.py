@@ -39,7 +39,9 @@ from bridge.gateway.tenancy import Tenancy
 from bridge.observe.config_files import ConfigFiles
 from bridge.plugins import Transformers
 from bridge.stages.auth.auth import build_authenticator
+from bridge.stages.auth.client_cas import ClientCas
 from bridge.stages.auth.issuers import Trust
+from bridge.stages.auth.possession import possession_of
 from bridge.stages.quota.setting import open_limits, password_file
 from bridge.transport.fetch import Fetcher
 from bridge.transport.grpc.caller import Caller
@@ -69,6 +71,9 @@ class Runtime:
         self._reading = asyncio.Lock()
         self.trust = Trust.load(settings, verifying=writing)
         self.tenancy = Tenancy(read_tenants(settings.path(settings.tenants)), str(settings.tenants))
+        cas = settings.client_cas
+        self.client_cas = ClientCas(settings.path(cas), settings.home, partial(self._told, settings.client_cas))
+        self.possession = possession_of(settings, self.client_cas)
         self.mesh = open_mesh(settings.mesh, settings.home)
         self.store = open_store(settings.store, settings.home, writes=writing)
         self.upstreams = Upstreams(self.mesh, settings) if serving else OfflineUpstreams(settings.home)
@@ -98,7 +103,12 @@ class Runtime:
             cookies=caller_cookies,
             limits=self.limits,
         )
-        for file in (settings.issuers, settings.secrets, settings.tenants):  # each of them was read
+        for file in (
+            settings.issuers,
+            settings.client_cas,
+            settings.secrets,
+            settings.tenants,
+        ):  # each of them was read
             self.files.told(file.name, current=True)
         routes = settings.path(settings.routes)
         self.registry = Registry(self.binder, self.store, routes, settings.home, self._route_warnings, self.tenancy)
@@ -119,7 +129,12 @@ class Runtime:
         if authenticator is None:
             networks = self.settings.internal_networks
             authenticator = build_authenticator(
-                spec.auth, self.trust, self.registry.keys, networks, keeps_token=keeps_token
+                spec.auth,
+                self.trust,
+                self.registry.keys,
+                networks,
+                keeps_token=keeps_token,
+                possession=self.possession,
             )
             self._authenticators[spec.auth, keeps_token] = authenticator
         return authenticator
@@ -141,12 +156,15 @@ class Runtime:
             self.registry.follow(),
             self.registry.followers.run(),
             self.follower.run(),
+            self.client_cas.follow(),
         )
 
     async def reload(self) -> None:
         """Read again what the operator's files say: issuers, ``secrets.yml``, ``tenants.yml``, the mesh, and all routes
         with their contracts and certificates. What can't be used is logged, and what was there before it stays."""
         await self._reload_issuers()
+        with self._read("client authorities", self.settings.client_cas):
+            await self.client_cas.reload()
         with self._read("bindings", self.settings.secrets):
             self.binder.secrets = await asyncio.to_thread(_secrets, self.settings, self.trust)
         await self._reload_tenants()
@@ -183,6 +201,9 @@ class Runtime:
                 name = route.source.file or f"registered route {route.source.id}"
                 log.warning("%s serves, though it could not be registered now: %s: %s", name, key, reason)
 
+    def _told(self, file: Path, current: bool) -> None:
+        self.files.told(file.name, current=current)
+
     @contextmanager
     def _read(self, what: str, file: Path) -> Iterator[None]:
         """Within it, `file` is read again; if that fails, `what` was there before it stays."""
@@ -213,7 +234,14 @@ def _secrets(settings: Settings, trust: Trust) -> Secrets:
     reserved = [path, *trust.files, settings.state]
     reserved += [
         settings.path(each)
-        for each in (settings.issuers, settings.tenants, settings.log, settings.routes, settings.policies)
+        for each in (
+            settings.issuers,
+            settings.client_cas,
+            settings.tenants,
+            settings.log,
+            settings.routes,
+            settings.policies,
+        )
     ]
     reserved += [settings.path(each) for each in (settings.tls_cert, settings.tls_key) if each is not None]
     reserved += [

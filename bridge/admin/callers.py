@@ -12,6 +12,7 @@ from starlette.requests import Request
 from bridge.admin.permissions import ROLES, Permission
 from bridge.api.authenticator import Authenticator
 from bridge.api.call import Call, Identity
+from bridge.api.certificates import ARRIVED
 from bridge.api.record import Record
 from bridge.api.spec.route import TENANT
 from bridge.config.role_binding import EVERYWHERE, RoleBinding
@@ -42,6 +43,7 @@ class Callers:
             headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
             peer=request.client.host if request.client else "",
         )
+        call.request = request.scope.get(ARRIVED)
         identity = await self._authenticate(call)
         if identity.tenant and not re.fullmatch(TENANT, identity.tenant):
             raise Forbidden("Your token's tenant has a name that no route can bear: letters, digits, '.', '_' and '-'.")

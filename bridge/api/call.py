@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
 
+from bridge.api.certificates import ArrivedRequest
 from bridge.errors import InvalidParameter, UpstreamFault
 from bridge.payload.parsing import parse_json
 
@@ -138,6 +139,8 @@ class Call:
     :ivar credentials: texts that were added to the request after ``request``, and must not be shown.
     :ivar state: what a codec keeps from ``request`` for ``reply``. Only the codec uses it; None at first.
     :ivar clock: the current time, in Unix seconds. Codecs take the time from here, so that ``explain`` can fix it.
+    :ivar request: the client's request as the server received it, for the route's auth: it has the connection's address
+        and certificates. None where there is no connection.
     :ivar random: returns that many random bytes, for nonces, boundaries and ids.
     """
 
@@ -161,6 +164,7 @@ class Call:
         "query",
         "random",
         "raw_params",
+        "request",
         "state",
         "target",
         "trace_id",
@@ -195,6 +199,7 @@ class Call:
         self.trace_id = trace_id
         self.clock = clock
         self.random = random
+        self.request: ArrivedRequest | None = None
         self.forwarded: Forwarded | None = None
         self.warnings: list[str] = []
         self.fault: UpstreamFault | None = None

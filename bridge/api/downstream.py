@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from bridge.api.call import NO_TRAILERS, Body, Reply, Trailers
+from bridge.api.certificates import ShownCertificates
 from bridge.websocket.end import WebSocketEnd
 
 #: The response's fields, valid and encoded (`ServerRequest.answer`).
@@ -89,6 +90,11 @@ class ServerRequest(Protocol):
     version: str
     peer: str
     disconnected: bool
+
+    @property
+    def certificates(self) -> ShownCertificates | None:
+        """Those that the client has shown on its connection; None if it has none."""
+        ...
 
     @property
     def connection(self) -> ClientConnection: ...

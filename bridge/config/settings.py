@@ -108,6 +108,8 @@ class Settings(BaseModel):
     mesh: str = "static:mesh.yml"
     policies: Path = Path("policies")
     issuers: Path = Path("issuers.yml")
+    client_cas: Path = Path("client-cas.yml")  #: the authorities of clients' certificates
+    client_cert_header: Literal["on", "off"] = "off"  #: whether trusted proxies send Client-Cert (RFC 9440)
     secrets: Path = Path("secrets.yml")  #: where registered routes may send which secret
     tenants: Path = Path("tenants.yml")  #: what tenants own, and roles beside what tokens say
     log: str = ".bridge/access.log"  #: a file, or ``-`` for standard output

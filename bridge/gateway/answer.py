@@ -109,6 +109,7 @@ class Gateway:
         method, path, query = request.method, request.path, request.query
         trace_id = trace_id_of(headers, trusted=trusted) if trusted else make_trace_id()
         call = Call(method, path, query=query, target=request.target, headers=headers, peer=peer, trace_id=trace_id)
+        call.request = request
         return Exchange(request, call, Record(time.time(), trace_id, method, path, query, peer=peer))
 
     def _match(self, exchange: Exchange) -> Endpoint:

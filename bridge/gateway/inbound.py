@@ -67,6 +67,10 @@ class Asgi:
         return Unwatched()
 
     @property
+    def certificates(self) -> None:
+        return None  # few servers tell of them (ASGI's extension for TLS), and none of those without a proxy in front
+
+    @property
     def secure(self) -> bool:
         return self._scope.get("scheme") in ("https", "wss")
 

@@ -28,9 +28,19 @@ _NEVER = HOP_BY_HOP | FRAMING
 #: RFC 9110, section 11.7: only for the next proxy, which is the gateway.
 _PROXY = "proxy-"
 
-#: Fields that only a trusted proxy may set: the caller's address (RFC 7239 and its forerunners) …
+#: Fields that only a trusted proxy may set: the caller's address (RFC 7239 and its forerunners) and certificate (RFC
+#: 9440) …
 ORIGIN = frozenset(
-    ("forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip")
+    (
+        "forwarded",
+        "client-cert",
+        "client-cert-chain",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+    )
 )
 _ORIGIN_FAMILY = "x-forwarded-"
 
@@ -56,6 +66,9 @@ _REPLY_ENDS = _NEVER | frozenset(("server", "x-powered-by", "x-aspnet-version", 
 #: Fields that Connection can't remove: a client could otherwise remove credentials or content types.
 _LASTING = frozenset(("content-type", "content-encoding", "authorization", "cookie", "set-cookie", "cache-control"))
 
+
+#: RFC 9449, section 4.1: it proves the right to what is in Authorization, and goes where that goes.
+_PROOF = frozenset(("dpop",))
 
 _MAX_NAMES, _LONGEST_NAME = 2048, 64  # of each rule's cache
 
@@ -107,6 +120,8 @@ _RETURNABLE = _Rule(_REPLY_ENDS)
 @cache
 def forwarding(consumed: frozenset[str]) -> Callable[[Sequence[tuple[str, str]]], list[tuple[str, str]]]:
     """`forwardable` for one set of consumed fields; there are as many as kinds of credentials that routes take."""
+    if "authorization" in consumed:
+        consumed |= _PROOF
     return _Rule(_REQUEST_ENDS | consumed, _REQUEST_FAMILIES, hyphened=True).of
 
 

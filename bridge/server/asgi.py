@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
+from bridge.api.certificates import ARRIVED
 from bridge.errors import ClientDisconnected
 from bridge.gateway.downstream import encoded
 from bridge.http.field_value import UNSENDABLE
@@ -37,6 +38,7 @@ def _scope(exchange: ServedExchange) -> dict[str, Any]:
         "headers": encoded(exchange.headers),
         "client": _host_and_port(extra("peername")),
         "server": _host_and_port(extra("sockname")),
+        ARRIVED: exchange,
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import httptools
 
 from bridge.api.body import WHOLE
+from bridge.api.certificates import ShownCertificates
 from bridge.api.problem import problem
 from bridge.api.record import Record
 from bridge.errors import ClientError, RequestError, RequestTimeout
@@ -23,6 +24,7 @@ from bridge.http.memo import Memo
 from bridge.http2.frames import PREFACE
 from bridge.observe.tracing import make_trace_id
 from bridge.server.asgi import run_asgi
+from bridge.server.client_tls import shown_certificates
 from bridge.server.exchange import ServerExchange
 from bridge.server.flow import LINGER, StallGuard, half_close, hang_up
 from bridge.server.head import (
@@ -60,6 +62,7 @@ class ServerConnection(StallGuard):
         super().__init__(server)
         self.parser = _parser(self)
         self.peer = ""
+        self.certificates: ShownCertificates | None = None
         self._url = b""
         self._in_head = False
         self._size = 0  # bytes of pieces of data that hold nothing but a part of a head, or the framing of a body
@@ -93,9 +96,11 @@ class ServerConnection(StallGuard):
         if self.server.stopping:  # a TLS handshake that ended after the listener had closed
             transport.close()
         tls = transport.get_extra_info("ssl_object")
-        if tls is not None and tls.selected_alpn_protocol() == "h2":
-            self._become_http2(b"")
-            return
+        if tls is not None:
+            self.certificates = shown_certificates(tls)
+            if tls.selected_alpn_protocol() == "h2":
+                self._become_http2(b"")
+                return
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -463,7 +468,7 @@ class ServerConnection(StallGuard):
         self._stop_head_timer()
         self.server.connections.discard(self)
         self.parser = None  # it refers to the connection, too
-        connection = Http2ServerConnection(self.server)
+        connection = Http2ServerConnection(self.server, self.certificates)
         self.transport.set_protocol(connection)
         connection.connection_made(self.transport)
         if data:
@@ -487,7 +492,7 @@ class ServerConnection(StallGuard):
             self._rest_timer.cancel()
         self._stop_head_timer()
         server.connections.discard(self)
-        socket = ServerWebSocket(server, self.transport, self.peer, handshake)
+        socket = ServerWebSocket(server, self.transport, self.peer, handshake, self.certificates)
         work = server.direct(socket)
         assert work is not None
         task = self.loop.create_task(server.run(socket, work))

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from bridge.api.body import WHOLE, StreamedBody
 from bridge.api.call import NO_TRAILERS, Body, Reply, Trailers
+from bridge.api.certificates import ShownCertificates
 from bridge.api.downstream import ClientConnection
 from bridge.errors import ClientDisconnected
 from bridge.gateway.inbound import BODILESS
@@ -36,6 +37,7 @@ class Host(ClientConnection, Protocol):
     write_paused: bool
     on_writable: Callable[[], None] | None
     peer: str
+    certificates: ShownCertificates | None
 
     @property
     def server(self) -> Dated: ...
@@ -97,6 +99,10 @@ class ServerExchange(ExchangeBase):
     @property
     def connection(self) -> Host:
         return self._connection
+
+    @property
+    def certificates(self) -> ShownCertificates | None:
+        return self._connection.certificates
 
     @property
     def secure(self) -> bool:

@@ -74,6 +74,8 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, str, i
 
         async def run() -> None:
             app = build(settings)
+            if tls is not None:
+                tls.request_certificates(app.state.client_cas)
             server = ServerState(app, app.direct, app.gateway.log, settings.max_body)
             admin = ServerState(app.admin, app.admin.direct, app.gateway.log, settings.max_body)
             signals = Signals()

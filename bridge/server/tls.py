@@ -9,6 +9,8 @@ from pathlib import Path
 
 from bridge.api.tls import load_chain
 from bridge.errors import BindError, Fault, SettingsError
+from bridge.server.client_tls import request_certificates
+from bridge.stages.auth.client_cas import ClientCas
 
 RELOAD_INTERVAL = 1.0  #: seconds between looks at the files
 HANDSHAKE_TIMEOUT = 10.0  #: seconds from the connection to the end of its handshake
@@ -27,11 +29,32 @@ class ListenerTls:
     """
 
     def __init__(self, certificate: Path, key: Path | None) -> None:
+        self._cas: ClientCas | None = None
         self._files = {"BRIDGE_TLS_CERT": certificate} | ({"BRIDGE_TLS_KEY": key} if key is not None else {})
         self._stamp = self._look()
         self._current = self.context = self._load()
         # Loaded into the context itself, a certificate of another kind of key would be offered beside the old one.
         self.context.sni_callback = self._choose
+
+    def request_certificates(self, cas: ClientCas) -> None:
+        """Ask clients for certificates of `cas`, while it has authorities."""
+        self._cas = cas
+        cas.subscribe(self._renew_authorities)
+        self._renew_authorities()
+
+    def _renew_authorities(self) -> None:
+        """Connections that are open stay; their certificates are judged by the new authorities at the next call."""
+        try:
+            self._current = self._load()
+        except SettingsError as error:
+            log.error("%s; the certificate and the client authorities before it are kept", error)
+            return
+        # OpenSSL takes from it what a handshake asks for, and from the current one the authorities that it verifies by.
+        self._ask(self.context)
+
+    def _ask(self, context: ssl.SSLContext) -> None:
+        if self._cas is not None:
+            request_certificates(context, self._cas.bundle.pem)
 
     def _choose(self, handshake: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         handshake.context = self._current
@@ -52,6 +75,7 @@ class ListenerTls:
             is_key = fault.path == ("connection", "key") and len(self._files) > 1
             setting = "BRIDGE_TLS_KEY" if is_key else "BRIDGE_TLS_CERT"
             raise SettingsError(f"{setting}: {self._files[setting]}: {fault.reason}") from None
+        self._ask(context)
         return context
 
     def _look(self) -> Stamp | None:

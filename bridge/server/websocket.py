@@ -12,6 +12,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from bridge.api.call import JSON_TYPE, NO_TRAILERS, Body, Headers, Reply, Trailers
+from bridge.api.certificates import ShownCertificates
 from bridge.api.downstream import ClientConnection, Downstream, Fields
 from bridge.api.stream import WEBSOCKET
 from bridge.errors import ClientDisconnected, ClientError, HeadTooLarge, UpgradeRequired
@@ -67,8 +68,16 @@ class ServerWebSocket(WebSocketConnection):
 
     method, version = WEBSOCKET, "1.1"
 
-    def __init__(self, server: ServerState, transport: asyncio.Transport, peer: str, handshake: Handshake) -> None:
+    def __init__(
+        self,
+        server: ServerState,
+        transport: asyncio.Transport,
+        peer: str,
+        handshake: Handshake,
+        certificates: ShownCertificates | None = None,
+    ) -> None:
         super().__init__(handshake.protocol)
+        self.certificates = certificates
         self.server, self.transport, self.peer = server, transport, peer
         self.target = handshake.target
         self.path, _, self.query = self.target.partition("?")

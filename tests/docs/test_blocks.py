@@ -25,13 +25,19 @@ from bridge.config.secrets_file import read_bindings
 from bridge.config.settings import load
 from bridge.config.tenants_file import read_tenants
 from bridge.plugins import discover, load_transformer
+from bridge.stages.auth.client_cas import read_client_cas
 from bridge.stages.auth.issuers import read_issuers
 from tests.docs.pages import PAGES, ROOT, Block, blocks
 
 BASE = {"route": "/a", "upstream": "svc:80", "auth": "none", "transform": {"request": "passthrough"}}
 
 #: A file with a name of its own, as the first line's comment says, and its reader.
-FILES = {"issuers.yml": read_issuers, "secrets.yml": read_bindings, "tenants.yml": read_tenants}
+FILES = {
+    "issuers.yml": read_issuers,
+    "client-cas.yml": read_client_cas,
+    "secrets.yml": read_bindings,
+    "tenants.yml": read_tenants,
+}
 
 #: Top-level keys of other programs' files: Prometheus, Docker Compose, Kubernetes.
 FOREIGN = {"scrape_configs", "services", "apiVersion"}

@@ -25,11 +25,19 @@ _TEXTS: Mapping[str, str] = {
     "mtls": "a client certificate",
 }
 
+#: The keys to which tokens must be bound.
+_PROOFS: Mapping[str, str] = {
+    "": "",
+    "certificate": " that is bound to the client's certificate",
+    "dpop": " that is bound to a key (DPoP)",
+    "any": " that is bound to the client's certificate or to a key (DPoP)",
+}
+
 
 def access_of(auth: Auth, method: str = "") -> list[dict[str, Any]]:
     """The kinds of credentials of which one is enough: ``type``, and as the spec has them ``header``, ``from`` (absent:
-    the header alone), ``issuer``, ``audiences`` (one is enough), ``roles`` (one is enough) and ``scopes`` (all are
-    needed).
+    the header alone), ``proof``, ``issuer``, ``audiences`` (one is enough), ``roles`` (one is enough) and ``scopes``
+    (all are needed).
 
     :param method: of the call. Where its roles are asked for beside those of the route, they are ``method_roles``.
     """
@@ -46,9 +54,10 @@ def _kinds(auth: Auth) -> Sequence[OneAuth]:
 
 
 def judges_callers(spec: RouteSpec, method: str) -> bool:
-    """Whether some callers may be refused whatever their credentials: a role or scope is needed, a claim fills a value,
-    their token is exchanged, their address counts, or for some methods the page that they are on."""
-    if spec.ip is not None or any(_NEEDS & kind.keys() for kind in access_of(spec.auth, method)):
+    """Whether some callers may be refused whatever their credentials: a role or scope is needed, a certificate's name
+    or a claim counts, their token is exchanged, their address counts, or for some methods the page that they are on."""
+    access = access_of(spec.auth, method)
+    if spec.ip is not None or any(_NEEDS & kind.keys() or kind["type"] == "mtls" for kind in access):
         return True
     if isinstance(spec.upstream_auth, TokenExchangeUpstreamAuth):
         return True
@@ -77,6 +86,7 @@ def _one(auth: OneAuth, method: str) -> dict[str, Any]:
     members = {
         "header": getattr(auth, "header", ""),
         "from": [one if isinstance(one, str) else one.model_dump() for one in sources],
+        "proof": getattr(auth, "proof", None),
         "issuer": getattr(auth, "issuer", ""),
         "audiences": [name for name in ([audience] if isinstance(audience, str) else audience) if name],
         "roles": roles or more,
@@ -95,7 +105,7 @@ def access_text(access: Sequence[Mapping[str, Any]]) -> str:
 
 def _kind_text(kind: Mapping[str, Any]) -> str:
     name: str = kind["type"]
-    text = _TEXTS.get(name, name)
+    text = _TEXTS.get(name, name) + _PROOFS[kind.get("proof", "")]
     header = _code(kind["header"]) if "header" in kind else "the Authorization header"
     if places := kind.get("from") or (["header"] if "header" in kind else []):
         text += f" in {_joined([_place_text(place, header) for place in places], 'or')}"

@@ -104,6 +104,15 @@ class Conditional(Model):
         return hash(tuple(value for name, value in self if name != "methods"))
 
 
+#: Tokens must be bound to a key of the caller (RFC 8705, RFC 9449). None: those that are bound are checked.
+Proof = Literal["certificate", "dpop", "any"] | None
+
+
+def _check_proof(proof: Proof, sources: tuple[Source, ...]) -> None:
+    if proof == "dpop" and sources != ("header",):
+        raise ValueError("with proof: dpop, a token stands in the Authorization header only; leave from out")
+
+
 class JwtAuth(Conditional):
     """A bearer token of a trusted issuer (RFC 7519). Absent members are not checked, but the signature always is."""
 
@@ -116,6 +125,12 @@ class JwtAuth(Conditional):
     roles: Names = ()  #: the caller needs one of them
     scopes: Names = ()  #: the caller needs all of them
     methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}
+    proof: Proof = None
+
+    @model_validator(mode="after")
+    def _provable(self) -> JwtAuth:
+        _check_proof(self.proof, self.sources)
+        return self
 
 
 class ApiKeyAuth(Conditional):
@@ -143,13 +158,21 @@ class OAuth2Auth(Conditional):
     roles: Names = ()
     scopes: Names = ()
     methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}
+    proof: Proof = None
+
+    @model_validator(mode="after")
+    def _provable(self) -> OAuth2Auth:
+        _check_proof(self.proof, self.sources)
+        return self
 
 
 class MtlsAuth(Conditional):
-    """A client certificate."""
+    """A client certificate for which an authority of ``client-cas.yml`` vouches."""
 
     type: Literal["mtls"]
-    subjects: Names = ()
+    ca: str = ""  #: the authority's name; absent: any of them
+    subjects: Annotated[Names, Field(max_length=100)] = ()  #: distinguished names, of which it has one
+    sans: Annotated[Names, Field(max_length=100)] = ()  #: alternative names, of which it has one
     roles: Names = ()
     scopes: Names = ()
     methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}

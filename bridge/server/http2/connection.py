@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from bridge.api.certificates import ShownCertificates
 from bridge.api.problem import problem
 from bridge.api.record import Record
 from bridge.errors import ClientError, RequestError
@@ -30,9 +31,10 @@ STEP = 0.002  #: seconds of processing input without yielding
 class Http2ServerConnection(StallGuard):
     """The connection of one client; requests on it run at the same time."""
 
-    def __init__(self, server: ServerState) -> None:
+    def __init__(self, server: ServerState, certificates: ShownCertificates | None = None) -> None:
         super().__init__(server)
         self.peer = ""
+        self.certificates = certificates
         self.core = Http2ServerCore(
             max_list=MAX_HEAD, accept=self._accept, start=self._start, malformed=self._log_malformed,
             output=self._schedule, pause=STEP,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from bridge.api.call import NO_TRAILERS, Body, Reply, Trailers
+from bridge.api.certificates import ShownCertificates
 from bridge.gateway.inbound import BODILESS
 from bridge.http2 import frames
 from bridge.http2.stream import StreamState
@@ -36,6 +37,7 @@ class Http2Host(Protocol):
 
     transport: Any
     peer: str
+    certificates: ShownCertificates | None
 
     @property
     def server(self) -> Dated: ...
@@ -92,6 +94,10 @@ class Http2Exchange(StreamState, ExchangeBase):
     @property
     def connection(self) -> Http2Exchange:
         return self
+
+    @property
+    def certificates(self) -> ShownCertificates | None:
+        return self._host.certificates
 
     @property
     def secure(self) -> bool:

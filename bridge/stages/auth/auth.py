@@ -1,7 +1,8 @@
 """A spec's ``auth`` block as one awaitable object: who calls, and whether they may.
 
-Kinds: ``none``, ``JWT``, ``oauth2``, ``api_key``, and ``any`` of them. Each finds its own credentials in the header
-fields; those fields are named in `Authenticator.consumes` and never reach an upstream.
+Kinds: ``none``, ``JWT``, ``oauth2``, ``api_key``, ``mtls``, and ``any`` of them. Each kind finds its own credentials in
+the call: in its header fields, or on its connection. These fields are named in `Authenticator.consumes` and never reach
+an upstream.
 """
 
 from __future__ import annotations
@@ -11,53 +12,63 @@ from collections.abc import Sequence
 from bridge.api.authenticator import Authenticator
 from bridge.api.spec import auth as spec
 from bridge.config.settings import Networks
-from bridge.errors import BindError, Fault
 from bridge.stages.auth.anonymous import OpenAuthenticator
 from bridge.stages.auth.api_key import ApiKeyAuthenticator, KeyStore
 from bridge.stages.auth.bearer import JwtAuthenticator
 from bridge.stages.auth.issuers import Trust
 from bridge.stages.auth.jws import issuer_of
+from bridge.stages.auth.mtls import MtlsAuthenticator
 from bridge.stages.auth.oauth2 import OAuth2Authenticator
+from bridge.stages.auth.possession import Possession, no_possession
 from bridge.stages.auth.several import AnyAuthenticator, Kind
 
 
 def build_authenticator(
-    auth: spec.Auth, trust: Trust, keys: KeyStore, internal_networks: Networks = (), *, keeps_token: bool = False
+    auth: spec.Auth,
+    trust: Trust,
+    keys: KeyStore,
+    internal_networks: Networks = (),
+    *,
+    keeps_token: bool = False,
+    possession: Possession | None = None,
 ) -> Authenticator:
     """The authenticator of one route.
 
     :param keeps_token: whether `Identity.token` is set.
-    :raises BindError: a kind that this version doesn't have, an issuer that isn't trusted, or an impossible header.
+    :param possession: knows the callers' certificates; None: there are no authorities of these.
+    :raises BindError: an issuer or authority that isn't trusted, or an impossible header.
     """
     if isinstance(auth, spec.NoAuth):
         return OpenAuthenticator(internal_networks)
+    if possession is None:
+        possession = no_possession()
     if isinstance(auth, spec.AnyAuth):
         some = [one for one in auth.any if not isinstance(one, spec.NoAuth)]
-        kinds = [_one(one, trust, keys, internal_networks, keeps_token) for one in some]
+        kinds = [_one(one, trust, keys, internal_networks, keeps_token, possession) for one in some]
         _divide(auth, kinds, trust)
         fallback = OpenAuthenticator(internal_networks) if len(kinds) < len(auth.any) else None
         return AnyAuthenticator(kinds, fallback) if kinds else OpenAuthenticator(internal_networks)
-    return _one(auth, trust, keys, internal_networks, keeps_token)
+    return _one(auth, trust, keys, internal_networks, keeps_token, possession)
 
 
-def build_admin_authenticator(trust: Trust, internal_networks: Networks = ()) -> Authenticator:
+def build_admin_authenticator(
+    trust: Trust, internal_networks: Networks = (), possession: Possession | None = None
+) -> Authenticator:
     """The admin API's: a JWT of any trusted issuer, for any audience; roles are checked with `require_role`."""
-    return JwtAuthenticator(spec.JwtAuth(type="JWT"), trust, internal_networks)
+    return JwtAuthenticator(spec.JwtAuth(type="JWT"), trust, internal_networks, possession)
 
 
-def _one(auth: spec.OneAuth, trust: Trust, keys: KeyStore, internal: Networks, keeps_token: bool) -> Kind:
+def _one(
+    auth: spec.OneAuth, trust: Trust, keys: KeyStore, internal: Networks, keeps_token: bool, possession: Possession
+) -> Kind:
     if isinstance(auth, spec.JwtAuth):
-        return JwtAuthenticator(auth, trust, internal, keeps_token=keeps_token)
+        return JwtAuthenticator(auth, trust, internal, possession, keeps_token=keeps_token)
     if isinstance(auth, spec.OAuth2Auth):
-        return OAuth2Authenticator(auth, trust, internal, keeps_token=keeps_token)
+        return OAuth2Authenticator(auth, trust, internal, possession, keeps_token=keeps_token)
     if isinstance(auth, spec.ApiKeyAuth):
         return ApiKeyAuthenticator(auth, keys, internal)
-    raise BindError(
-        Fault(
-            f"auth of type {auth.type} is not offered in this version; JWT, oauth2, api_key and none are",
-            ("auth", "type"),
-        )
-    )
+    assert isinstance(auth, spec.MtlsAuth)  # `none` is nobody's credentials
+    return MtlsAuthenticator(auth, possession.certificates, internal)
 
 
 def _divide(auth: spec.AnyAuth, kinds: Sequence[Kind], trust: Trust) -> None:

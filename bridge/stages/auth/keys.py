@@ -179,8 +179,10 @@ def read_jwks(body: bytes) -> KeySet:
     return KeySet(keys)
 
 
-def thumbprint(jwk: Mapping[str, str]) -> str:
-    """The JWK thumbprint (RFC 7638) of an EC public key: what the local issuer uses as ``kid``."""
-    required = {name: jwk[name] for name in ("crv", "kty", "x", "y")}
+def thumbprint(jwk: Mapping[str, Any]) -> str:
+    """The JWK thumbprint (RFC 7638, section 3.2; RFC 8037) of an EC, RSA or OKP public key. The local issuer uses it as
+    ``kid``."""
+    members = {"EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x"), "RSA": ("e", "kty", "n")}
+    required = {name: jwk[name] for name in members[jwk["kty"]]}
     digest = hashlib.sha256(msgspec.json.encode(required)).digest()
     return urlsafe_b64encode(digest).rstrip(b"=").decode()

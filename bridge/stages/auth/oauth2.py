@@ -15,6 +15,7 @@ from bridge.stages.auth.bearer import BearerAuthenticator
 from bridge.stages.auth.introspection import Introspector
 from bridge.stages.auth.issuers import Trust
 from bridge.stages.auth.jwt import refuse
+from bridge.stages.auth.possession import Possession, challenging, with_proof
 from bridge.stages.auth.sources import security_of
 
 
@@ -23,8 +24,16 @@ class OAuth2Authenticator(BearerAuthenticator):
 
     kind = "oauth2"
 
-    def __init__(self, auth: spec.OAuth2Auth, trust: Trust, internal: Networks, *, keeps_token: bool = False) -> None:
-        super().__init__(auth, internal, keeps_token=keeps_token)
+    def __init__(
+        self,
+        auth: spec.OAuth2Auth,
+        trust: Trust,
+        internal: Networks,
+        possession: Possession | None = None,
+        *,
+        keeps_token: bool = False,
+    ) -> None:
+        super().__init__(auth, internal, possession, keeps_token=keeps_token)
         self._trust = trust
         self._bound = _introspector(auth.issuer, trust)
 
@@ -34,14 +43,15 @@ class OAuth2Authenticator(BearerAuthenticator):
             return None
         token, introspector = values[0][7:], self._trust.introspector(self._issuer)
         verified = introspector.known(token) if introspector is not None else None
-        return None if verified is None else self._judged(verified, call, token)
+        return None if verified is None else self._judged(verified, call, token, by_dpop=False)
 
     async def __call__(self, call: Call) -> Identity:
         token = self._token(call)
         introspector = self._trust.introspector(self._issuer)
         if introspector is None:  # issuers.yml was read again
             refuse("The token comes from an issuer that is not trusted here.")
-        return self._judged(await introspector.ask(token), call, token)
+        with challenging(call):
+            return self._judged(await introspector.ask(token), call, token)
 
     @property
     def remarks(self) -> Sequence[str]:
@@ -69,7 +79,7 @@ class OAuth2Authenticator(BearerAuthenticator):
         }
         is_only = self._trust.introspector("") is not None
         name = "oauth2" if is_only else "oauth2_" + re.sub(r"[^A-Za-z0-9]+", "_", issuer)
-        return security_of(name, scheme, self._sources, scopes)
+        return with_proof(security_of(name, scheme, self._sources, scopes), self._proof)
 
     def _flows(self, issuer: str) -> Mapping[str, Any]:
         """An OAuth Flows Object (OpenAPI 3.1, section 4.8.28) of what the issuer says of itself; empty while that is

@@ -45,6 +45,8 @@ def test_clients_can_read_where_credentials_stand(publish: Any, document: Any) -
         ),
         ({"type": "api_key", "from": [{"query": "api_key"}]}, "an API key in the query parameter `api_key`."),
         ({"type": "api_key", "from": ["header", {"cookie": "k"}]}, "an API key in `X-API-Key` or the cookie `k`."),
+        ({"type": "JWT", "proof": "certificate"}, "a bearer token (JWT) that is bound to the client's certificate."),
+        ({"type": "JWT", "proof": "dpop"}, "a bearer token (JWT) that is bound to a key (DPoP)."),
         ({"any": [{"type": "none"}, {"type": "mtls"}]}, "no credentials, or a client certificate."),
         ({"type": "JWT", "audience": "a`<b>`"}, "a bearer token (JWT) for the audience ``` a`<b>` ```."),
     ],

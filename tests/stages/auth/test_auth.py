@@ -116,14 +116,6 @@ def test_blocks_with_conditions_by_method_can_share_an_authenticator() -> None:
     assert one != other
 
 
-@pytest.mark.parametrize("kind", ["mtls"])
-def test_kinds_that_are_not_offered(build: Any, kind: Any) -> None:
-    for auth in ({"type": kind}, {"any": [{"type": "JWT"}, {"type": kind}]}):
-        with pytest.raises(BindError, match=f"{kind} is not offered in this version") as caught:
-            build(auth)
-        assert len(caught.value.faults) == 1
-
-
 def test_an_issuer_that_nobody_trusts_is_found_at_bind(build: Any) -> None:
     with pytest.raises(BindError, match=r"https://x\.test is not a trusted issuer"):
         build({"type": "JWT", "issuer": "https://x.test"})
