@@ -105,7 +105,7 @@ async def test_a_rotated_secret_is_masked(
             reply = await gateway.client.post("/a", json=BODY)
             assert "not ***" in reply.text, key
             assert "-key" not in reply.text + str(gateway.log())
-            monkeypatch.setattr("bridge.api.values.Secret._refresh", lambda _: None)  # here, not in the zygote
+            monkeypatch.setattr("bridge.api.values.SecretFile._refresh", lambda _: None)  # here, not in the zygote
     assert list(map(key_in, upstream.seen)) == ["first-key", "second-key"]
     assert len(begun) == 2
     assert len(set(begun)) == 1
