@@ -103,10 +103,18 @@ async def test_one_that_has_ended_is_replaced(offloading: Offload, made: list[Zy
     assert len(made) == 2
 
 
-async def test_its_work_ends_with_it(offloading: Offload, made: list[Zygote]) -> None:
-    busy = Busy()
+async def test_its_work_ends_with_it(offloading: Offload, made: list[Zygote], monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, told = Busy(), threading.Event()
+    await_end = child.Child._await_end
+
+    def noted(process: child.Child, abandoned: Callable[[], bool]) -> int:
+        told.set()
+        return await_end(process, abandoned)
+
+    monkeypatch.setattr(child.Child, "_await_end", noted)
     call = asyncio.create_task(apart(offloading, busy))
     pid = await busy.begun()
+    assert await asyncio.to_thread(told.wait, 30)  # the gateway knows of it
     os.kill(made[0].pid, signal.SIGKILL)
     with pytest.raises(Overloaded) as caught:
         await call
