@@ -212,8 +212,8 @@ class Call:
         self._query_params: Sequence[tuple[str, str]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process, which parses for itself."""
-        return {name: getattr(self, name) for name in self.__slots__ if not name.startswith("_")}
+        """For another process, which parses for itself, and has no connection: `request` is None there."""
+        return {name: getattr(self, name) for name in self.__slots__ if name[0] != "_" and name != "request"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         Call.__init__(self)
