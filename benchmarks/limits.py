@@ -8,8 +8,8 @@ compared with what one bucket for each client gives: `burst`, and `rps` for each
 last answer.
 
 The stage is measured in this process: microseconds of CPU from its handler's beginning to the next stage's, with 50
-clients, in memory and with leases from Redis, for one limit and for several. `--check` ends with 1 if the rate is off by
-more than 1 %, or if a call of one limit takes more than 3 µs.
+clients, in memory and with leases from Redis, for one limit and for several. `--check` ends with 1 if the rate is off
+by more than 1 %, or if a call of one limit takes more than 3 µs.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def admitted(options: argparse.Namespace, redis: int) -> float:
     refused = sum(count for _, count, _ in found)
     due = sum(min(options.burst + options.rps * seconds, options.requests / options.clients) for *_, seconds in found)
     longest = max(seconds for *_, seconds in found)
-    off = took / due - 1
+    off: float = took / due - 1
     print(f"{took + refused:,} requests of {options.clients} clients over two gateways in {longest:.1f} s:")
     print(f"  admitted {took:,}, refused {refused:,}; the rate gives {due:,.0f}: off by {off:+.2%}")
     each = [count / (options.burst + options.rps * seconds) - 1 for count, _, seconds in found]

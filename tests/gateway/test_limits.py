@@ -98,8 +98,8 @@ class Ends:
 def ends(monkeypatch: pytest.MonkeyPatch) -> Ends:
     ends, refund = Ends(), ConcurrencyCounter.refund
 
-    def told(counter: ConcurrencyCounter, key: str, cost: int, *, internal: bool) -> None:
-        refund(counter, key, cost, internal=internal)
+    def told(counter: ConcurrencyCounter, key: str, cost: int) -> None:
+        refund(counter, key, cost)
         ends.tell()
 
     monkeypatch.setattr(ConcurrencyCounter, "refund", told)

@@ -9,39 +9,26 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from bridge.api.limiter import Policy, Verdict
-from bridge.api.spec.limits import Limit, RateLimit
 from bridge.stages.quota.calendar import Window, period
-from bridge.stages.quota.memory import MAX_BUCKETS, Rate
+from bridge.stages.quota.memory import MAX_BUCKETS
 
 STEP_BACK = 3600.0  #: seconds that a clock may be set back without that a quota is counted anew
 
 
 class Counter(Protocol):
-    """The counts of all callers under one limit."""
+    """The counts of all callers under one limit: `bridge.stages.quota.memory.Buckets` of a rate, or one of those
+    below."""
 
-    def take(self, key: str, cost: int, now: float, *, internal: bool) -> Verdict:
+    def take(self, key: str, now: float, cost: int = 1, /) -> Verdict:
         """Count a call of `key`, if the limit allows it.
 
         :param now: seconds, monotonic.
         """
         ...
 
-    def refund(self, key: str, cost: int, *, internal: bool) -> None:
+    def refund(self, key: str, cost: int, /) -> None:
         """Undo the `take` before, at the same moment: another limit refuses the call."""
         ...
-
-
-class RateCounter:
-    """:param share: of the rate that is this process's."""
-
-    def __init__(self, limit: RateLimit | Limit, name: str, share: float = 1.0, max_buckets: int = MAX_BUCKETS) -> None:
-        self._rate = Rate(limit, name, max_buckets, share)
-
-    def take(self, key: str, cost: int, now: float, *, internal: bool) -> Verdict:
-        return (self._rate.inside if internal else self._rate.outside).take(key, now, cost)
-
-    def refund(self, key: str, cost: int, *, internal: bool) -> None:
-        (self._rate.inside if internal else self._rate.outside).refund(key, cost)
 
 
 class QuotaCounts:
@@ -88,7 +75,7 @@ class QuotaCounter:
         self._quota, self._counts = quota, counts
         self._policy = Policy(name, "quota")
 
-    def take(self, key: str, cost: int, now: float, *, internal: bool) -> Verdict:
+    def take(self, key: str, now: float, cost: int = 1) -> Verdict:
         counts, quota = self._counts, self._quota
         today = counts.clock()
         if today >= counts.end or today < counts.start:
@@ -99,7 +86,7 @@ class QuotaCounter:
         counts.add(key, cost)
         return Verdict(True, quota, quota - used - cost, reset, 0.0, window, self._policy)
 
-    def refund(self, key: str, cost: int, *, internal: bool) -> None:
+    def refund(self, key: str, cost: int) -> None:
         self._counts.add(key, -cost)
 
 
@@ -114,14 +101,14 @@ class ConcurrencyCounter:
     def __len__(self) -> int:
         return len(self._open)
 
-    def take(self, key: str, cost: int, now: float, *, internal: bool) -> Verdict:
+    def take(self, key: str, now: float, cost: int = 1) -> Verdict:
         count, limit = self._open.get(key, 0), self._limit
         if count >= limit:
             return Verdict(False, limit, 0, 0.0, 1.0, 0.0, self._policy)
         self._open[key] = count + 1
         return Verdict(True, limit, limit - count - 1, 0.0, 0.0, 0.0, self._policy)
 
-    def refund(self, key: str, cost: int, *, internal: bool) -> None:
+    def refund(self, key: str, cost: int) -> None:
         count = self._open[key] - 1
         if count:
             self._open[key] = count

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from bridge.api.call import Call, CallerLimit, Identity
-from bridge.api.limiter import UNLIMITED, Limiter, Verdict, Verdicts
-from bridge.api.spec.limits import Limit
+from bridge.api.limiter import UNLIMITED, Limiter, Policy, Verdict, Verdicts
 from bridge.stages.quota.caller import CallerKey
-from bridge.stages.quota.counters import ConcurrencyCounter, Counter, RateCounter
+from bridge.stages.quota.counters import ConcurrencyCounter, Counter
+from bridge.stages.quota.memory import MAX_BUCKETS, Buckets, maker
 from bridge.stages.quota.parts import Cost, LimitPart, cost_of
 
 OWN = "key"  #: the policy of a caller's own limit
@@ -20,10 +20,14 @@ MAX_OWN = 10_000  #: different limits of callers that are counted at one time
 
 @dataclass(frozen=True, slots=True)
 class CountedPart:
-    """One limit with its counts, and what a call takes of it."""
+    """One limit with its counts, and what a call takes of it.
+
+    :ivar inside: of internal callers; `outside` again where they have none of their own.
+    """
 
     part: LimitPart
-    counter: Counter
+    outside: Counter
+    inside: Counter
     whose: CallerKey
     cost: Cost = 1
 
@@ -36,15 +40,15 @@ class OwnRates:
 
     def __init__(self, share: float = 1.0) -> None:
         self._share = share
-        self._counters: dict[CallerLimit, RateCounter] = {}
+        self._counters: dict[CallerLimit, Buckets] = {}
 
-    def of(self, limit: CallerLimit) -> RateCounter:
+    def of(self, limit: CallerLimit) -> Buckets:
         counter = self._counters.get(limit)
         if counter is None:
             if len(self._counters) >= MAX_OWN:
                 del self._counters[next(iter(self._counters))]
-            rate = Limit(rps=limit.rps, burst=limit.burst)
-            counter = self._counters[limit] = RateCounter(rate, OWN, self._share)
+            make = maker(limit.rps, limit.burst, Policy(OWN, "rate"), self._share)
+            counter = self._counters[limit] = Buckets(make, MAX_BUCKETS)
         return counter
 
 
@@ -61,7 +65,9 @@ class SeveralLimiter:
     def __init__(
         self, parts: Sequence[CountedPart], own: OwnRates, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._parts, self._own, self._clock = parts, own, clock
+        # Those that cost nothing are not counted.
+        self._parts, self._own, self._clock = [one for one in parts if one.cost != 0], own, clock
+        self._holds = any(isinstance(one.outside, ConcurrencyCounter) for one in parts)
 
     def for_operation(self, name: str) -> Limiter:
         return SeveralLimiter([replace(one, cost=one.part.cost(name)) for one in self._parts], self._own, self._clock)
@@ -73,32 +79,26 @@ class SeveralLimiter:
         now, internal = self._clock(), identity.internal
         verdicts: list[Verdict] = []
         taken: list[Taken] = []
-        allowed = True
         for one in self._parts:
-            cost = one.cost if type(one.cost) is int else cost_of(one.cost, call)
-            if not cost:
+            cost = one.cost
+            if cost.__class__ is not int and not (cost := cost_of(cost, call)):
                 continue
-            key, counter = one.whose(identity, call, route_tenant), one.counter
-            verdict = counter.take(key, cost, now, internal=internal)
-            verdicts.append(verdict)
+            key, counter = one.whose(identity, call, route_tenant), one.inside if internal else one.outside
+            verdicts.append(verdict := counter.take(key, now, cost))
             if verdict.allowed:
                 taken.append((counter, key, cost))
-            else:
-                allowed = False
         if identity.limit is not None:
-            counter = self._own.of(identity.limit)
-            verdict = counter.take(identity.key, 1, now, internal=internal)
-            verdicts.append(verdict)
+            own = self._own.of(identity.limit)
+            verdicts.append(verdict := own.take(identity.key, now))
             if verdict.allowed:
-                taken.append((counter, identity.key, 1))
-            else:
-                allowed = False
-        if not allowed:
+                taken.append((own, identity.key, 1))
+        if len(taken) < len(verdicts):
             for counter, key, cost in taken:
-                counter.refund(key, cost, internal=internal)
-        if len(verdicts) < 2 and not (verdicts and verdicts[0].policy.kind == "concurrency"):
-            return verdicts[0] if verdicts else UNLIMITED
-        return Verdicts(verdicts, release_of(taken) if allowed else None)
+                counter.refund(key, cost)
+            return verdicts[0] if len(verdicts) == 1 and not self._holds else Verdicts(verdicts)
+        if self._holds:
+            return Verdicts(verdicts, release_of(taken)) if verdicts else UNLIMITED
+        return Verdicts(verdicts) if len(verdicts) > 1 else verdicts[0] if verdicts else UNLIMITED
 
 
 def release_of(taken: Sequence[Taken]) -> Callable[[], None] | None:
@@ -109,4 +109,4 @@ def release_of(taken: Sequence[Taken]) -> Callable[[], None] | None:
 
 def _release(held: Sequence[Taken]) -> None:
     for counter, key, cost in held:
-        counter.refund(key, cost, internal=False)
+        counter.refund(key, cost)

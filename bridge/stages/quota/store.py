@@ -11,8 +11,8 @@ from typing import Protocol
 from bridge.api.limiter import Limiter
 from bridge.api.spec.limits import Limit, RateLimit
 from bridge.api.spec.route import RouteSpec
-from bridge.stages.quota.counters import ConcurrencyCounter, Counter, QuotaCounter, RateCounter
-from bridge.stages.quota.memory import MemoryLimiter
+from bridge.stages.quota.counters import ConcurrencyCounter, Counter, QuotaCounter
+from bridge.stages.quota.memory import MAX_BUCKETS, MemoryLimiter, Rate
 from bridge.stages.quota.parts import LimitPart, check_costs, has_own_limits, parts_of
 from bridge.stages.quota.quota_file import QuotaFile
 from bridge.stages.quota.several import CountedPart, OwnRates, SeveralLimiter
@@ -63,17 +63,21 @@ class MemoryLimits:
 
     def counted(self, parts: Sequence[LimitPart]) -> Sequence[CountedPart]:
         """`parts` with their counts here."""
-        return [CountedPart(part, self._counter(part), part.whose) for part in parts]
+        return [CountedPart(part, *self._counters(part), part.whose) for part in parts]
 
-    def _counter(self, part: LimitPart) -> Counter:
+    def _counters(self, part: LimitPart) -> tuple[Counter, Counter]:
+        """Of outside and of internal callers."""
         limit, name, share = part.limit, part.name, self._share
         if isinstance(limit, Limit):
             if limit.concurrency is not None:
-                return ConcurrencyCounter(limit.concurrency, name, share)
+                open_calls = ConcurrencyCounter(limit.concurrency, name, share)
+                return open_calls, open_calls
             if limit.quota is not None and limit.window is not None:
                 quota = max(1, int(limit.quota * share))
-                return QuotaCounter(quota, name, self._quotas.counts(part.id, limit.window))
-        return RateCounter(limit, name, share)
+                counter = QuotaCounter(quota, name, self._quotas.counts(part.id, limit.window))
+                return counter, counter
+        rate = Rate(limit, name, MAX_BUCKETS, share)
+        return rate.outside, rate.inside
 
     async def start(self) -> None:
         self._writer = asyncio.create_task(self._quotas.run())

@@ -44,19 +44,19 @@ def test_a_moment_lies_in_its_day_and_month(moment: datetime) -> None:
 def test_a_quota_begins_anew_at_the_border(window: Window, last: str, first: str) -> None:
     now = [unix(last)]
     counter = QuotaCounter(2, "q", QuotaCounts(window, lambda: now[0]))
-    assert [counter.take("a", 1, 0.0, internal=False).allowed for _ in range(3)] == [True, True, False]
-    refused = counter.take("a", 1, 0.0, internal=False)
+    assert [counter.take("a", 0.0, 1).allowed for _ in range(3)] == [True, True, False]
+    refused = counter.take("a", 0.0, 1)
     assert 0 < refused.retry_after < 0.01
     assert dict(refused.headers())["retry-after"] == "1"
     now[0] = unix(first)
-    assert counter.take("a", 2, 0.0, internal=False).allowed
+    assert counter.take("a", 0.0, 2).allowed
     now[0] -= 60  # the clock is set
-    assert not counter.take("a", 1, 0.0, internal=False).allowed
+    assert not counter.take("a", 0.0, 1).allowed
 
 
 def test_seconds_to_the_reset() -> None:
     counts = QuotaCounts("month", lambda: unix("2028-02-28T12:00:00"))
-    verdict = QuotaCounter(10, "m", counts).take("a", 3, 0.0, internal=False)
+    verdict = QuotaCounter(10, "m", counts).take("a", 0.0, 3)
     assert (verdict.remaining, verdict.reset_after, verdict.window) == (7, 1.5 * 86400, 29 * 86400)
 
 
@@ -64,7 +64,7 @@ def test_the_callers_of_a_quota_are_bounded() -> None:
     counts = QuotaCounts("day", lambda: 86400.0, max_callers=10)
     counter = QuotaCounter(5, "q", counts)
     for number in range(100):
-        counter.take(f"{number}", 1, 0.0, internal=False)
+        counter.take(f"{number}", 0.0, 1)
     assert list(counts.used) == [f"{number}" for number in range(90, 100)]
 
 
@@ -73,12 +73,12 @@ async def test_quotas_outlast_the_gateway(tmp_path: Path) -> None:
     kept = QuotaFile(path)
     counter = QuotaCounter(5, "q", kept.counts("q:1", "month"))
     for _ in range(3):
-        counter.take("ann", 1, 0.0, internal=False)
-    QuotaCounter(5, "q", kept.counts("gone:1", "day")).take("bob", 1, 0.0, internal=False)
+        counter.take("ann", 0.0, 1)
+    QuotaCounter(5, "q", kept.counts("gone:1", "day")).take("bob", 0.0, 1)
     await kept.write()
     assert path.stat().st_mode & 0o777 == 0o600
     again = QuotaFile(path)
-    assert QuotaCounter(5, "q", again.counts("q:1", "month")).take("ann", 1, 0.0, internal=False).remaining == 1
+    assert QuotaCounter(5, "q", again.counts("q:1", "month")).take("ann", 0.0, 1).remaining == 1
     await again.write()
     assert set(json.loads(path.read_text())) == {"q:1:month", "gone:1:day"}
     assert not again.counts("q:1", "month").changed
@@ -91,7 +91,7 @@ async def test_what_is_no_such_file_counts_for_nothing(tmp_path: Path, content: 
     path = tmp_path / "quotas.json"
     path.write_text(content)
     counts = QuotaFile(path).counts("q:1", "month")
-    assert QuotaCounter(5, "q", counts).take("ann", 1, 0.0, internal=False).remaining == 4
+    assert QuotaCounter(5, "q", counts).take("ann", 0.0, 1).remaining == 4
 
 
 async def test_a_folder_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

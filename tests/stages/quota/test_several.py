@@ -15,7 +15,8 @@ from bridge.api.limiter import Limiter, Verdict
 from bridge.api.spec.limits import MAX_LIMITS, Limit
 from bridge.api.spec.route import RouteSpec
 from bridge.errors import BindError
-from bridge.stages.quota.counters import ConcurrencyCounter, Counter, QuotaCounter, QuotaCounts, RateCounter
+from bridge.stages.quota.counters import ConcurrencyCounter, Counter, QuotaCounter, QuotaCounts
+from bridge.stages.quota.memory import MAX_BUCKETS, Rate
 from bridge.stages.quota.parts import parts_of
 from bridge.stages.quota.several import CountedPart, OwnRates, SeveralLimiter
 from bridge.stages.quota.store import MemoryLimits, same_limits
@@ -33,15 +34,19 @@ def spec(*limits: Mapping[str, Any], **more: Any) -> RouteSpec:
 def limiter(clock: Callable[[], float], *limits: Mapping[str, Any], operation: str = "x") -> Limiter:
     """In memory, with one clock for rates and quotas."""
 
-    def counter(limit: Limit) -> Counter:
+    def counters(limit: Limit) -> tuple[Counter, Counter]:
+        counter: Counter
         if limit.concurrency is not None:
-            return ConcurrencyCounter(limit.concurrency, limit.policy)
-        if limit.quota is not None and limit.window is not None:
-            return QuotaCounter(limit.quota, limit.policy, QuotaCounts(limit.window, clock))
-        return RateCounter(limit, limit.policy)
+            counter = ConcurrencyCounter(limit.concurrency, limit.policy)
+        elif limit.quota is not None and limit.window is not None:
+            counter = QuotaCounter(limit.quota, limit.policy, QuotaCounts(limit.window, clock))
+        else:
+            rate = Rate(limit, limit.policy, MAX_BUCKETS)
+            return rate.outside, rate.inside
+        return counter, counter
 
     parts = parts_of(spec(*limits))
-    counted = [CountedPart(part, counter(part.limit), part.whose) for part in parts if isinstance(part.limit, Limit)]
+    counted = [CountedPart(part, *counters(part.limit), part.whose) for part in parts if isinstance(part.limit, Limit)]
     return SeveralLimiter(counted, OwnRates(), clock).for_operation(operation)
 
 
@@ -138,9 +143,9 @@ def test_calls_under_way_are_given_back_once(clock: Clock) -> None:
 def test_no_caller_is_remembered_once_no_call_is_under_way() -> None:
     counter = ConcurrencyCounter(5, "n")
     for name in "abc":
-        counter.take(name, 1, 0.0, internal=False)
+        counter.take(name, 0.0)
     for name in "abc":
-        counter.refund(name, 1, internal=False)
+        counter.refund(name, 1)
     assert len(counter) == 0
 
 
