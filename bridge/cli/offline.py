@@ -50,6 +50,7 @@ from bridge.payload.parsing import XmlError, parse_xml
 from bridge.plugins import Transformers, plugin_failure
 from bridge.runtime import Runtime
 from bridge.stages.auth.presented import credential_places, remove_credentials
+from bridge.stages.quota.parts import limit_remarks
 from bridge.transport.fetch import Fetcher
 from bridge.transport.grpc.caller import Caller
 from bridge.transport.reach import fetch_refusal
@@ -250,7 +251,7 @@ async def explanation(
                 public = host or endpoint.spec.host or "localhost"
                 secure = settings.tls_cert is not None
                 call.forwarded = arrival("127.0.0.1", headers, settings.trusted_proxies, host=public, secure=secure)
-            return "\n".join([render(endpoint, *_outbound(endpoint, call)), *_remarks(endpoint)])
+            return "\n".join([render(endpoint, *_outbound(endpoint, call)), *_remarks(endpoint, call)])
         except BridgeError:
             raise
         except (Exception, SystemExit) as error:  # a plug-in may fail in any way
@@ -279,11 +280,12 @@ def _find(
     raise InvalidParameter([("ROUTE", "name a path")])
 
 
-def _remarks(endpoint: Endpoint) -> Sequence[str]:
-    """What is to be known of the route's ``auth``, below an empty line."""
+def _remarks(endpoint: Endpoint, call: Call) -> Sequence[str]:
+    """What is to be known of the route's ``auth`` and ``limits``, below an empty line."""
     remarking = capability(endpoint.authenticator, Remarking)
-    remarks = remarking.remarks if remarking else ()
-    return ["", *(f"auth: {remark}" for remark in remarks)] if remarks else []
+    remarks = [f"auth: {remark}" for remark in (remarking.remarks if remarking else ())]
+    remarks += [f"limits: {remark}" for remark in limit_remarks(endpoint.spec, endpoint.operation.name, call)]
+    return ["", *remarks] if remarks else []
 
 
 def _outbound(endpoint: Endpoint, call: Call) -> Sequence[HttpRequest | GrpcRequest]:

@@ -28,6 +28,15 @@ NAMES = "there are grpc, passthrough, soap, xml"
         ("rate_limit", "{rps: 1, per: clinet}",
          "a.yml:5: rate_limit.per: 'clinet' is not one of client, key, route, tenant, address, claim:NAME; "
          "did you mean 'client'?"),
+        ("limits", "\n- {rps: 1}\n- {rps: 1, per: clinet}",
+         "a.yml:7: limits[1].per: 'clinet' is not one of client, key, route, tenant, address, claim:NAME; "
+         "did you mean 'client'?"),
+        ("limits", "\n- {rps: 1, window: day}",
+         "a.yml:6: limits[0]: window goes with quota, not with rps"),
+        ("limits", "\n- {rps: 1}\n- {rps: 2}",
+         "a.yml:5: limits: two of them are called 'client'; give one another name"),
+        ("limits", "\n- {rps: 5, cost: {PSOT: 3}}",
+         "a.yml:6: limits[0].cost.PSOT: 'PSOT' is no operation of this route and no method; did you mean 'POST'?"),
         ("upstream", "htp://svc:80",
          "a.yml:2: upstream: 'htp' is not one of grpc, grpcs, http, https; did you mean 'http'?"),
         ("transform", "soap", "a.yml:4: transform: it must be a mapping of keys to values, not 'soap'"),

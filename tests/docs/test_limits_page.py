@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 from bridge.api.spec.limits import MAX_LIMITS
+from bridge.cli.offline import explanation
+from bridge.config.settings import load
 from bridge.observe.metrics import LIMIT_FIGURES
 from bridge.stages.quota import counters, memory, quota_file
 from bridge.stages.quota.redis import address, client, lease, shared, store
@@ -14,7 +16,7 @@ from tests.docs.pages import ROOT, blocks_of
 from tests.docs.tables import code, table
 
 PAGE = (ROOT / "docs" / "limits.md").read_text("utf-8")
-SEVERAL, COST, REFUSAL, SERVE = (block.text for block in blocks_of(ROOT / "docs" / "limits.md"))
+SEVERAL, COST, EXPLAINED, REFUSAL, SERVE = (block.text for block in blocks_of(ROOT / "docs" / "limits.md"))
 ROUTE = "route: {path}\nupstream: svc:80\nauth: none\ntransform: {{request: passthrough}}\n{limits}"
 
 
@@ -52,6 +54,24 @@ async def test_the_examples(start: Start, upstream: Upstream) -> None:
     assert refused.headers["ratelimit"].partition(";t=")[0] == field("RateLimit").partition(";t=")[0]
     assert refused.headers["content-type"] == field("Content-Type")
     assert f'"policy": "{refused.json()["policy"]}"' in REFUSAL
+
+
+async def test_what_explain_says(tmp_path: Path) -> None:
+    (tmp_path / "routes").mkdir()
+    spec = ROUTE.format(path="/cost", limits=COST.replace("report: 20, ", ""))
+    (tmp_path / "routes" / "a.yml").write_text(spec)
+    text = await explanation(load({}, home=tmp_path), "POST /cost", b"{}", "")
+    assert text.endswith(f"\n\n{EXPLAINED.strip()}")
+    (tmp_path / "routes" / "a.yml").write_text(
+        spec + "- {quota: 7, window: month, per: key}\n- {concurrency: 3}\n- {rps: 5, internal_rps: 9, per: route}\n"
+    )
+    lines = (await explanation(load({}, home=tmp_path), "GET /cost", b"", "")).splitlines()
+    assert lines[-4:] == [
+        "limits: client allows 10 calls a second and 60 at once, per client; this call takes 0",
+        "limits: key-month allows 7 calls a month, per key; this call takes 1",
+        "limits: client-concurrency allows 3 calls at once, per client",
+        "limits: route allows 5 calls a second (internal callers 9 a second), per route; this call takes 1",
+    ]
 
 
 def test_the_numbers_are_the_codes() -> None:

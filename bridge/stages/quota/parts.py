@@ -76,3 +76,28 @@ def check_costs(spec: RouteSpec, operations: Collection[str]) -> None:
                 hint = suggestion(name, known) or f"; there are {', '.join(sorted(operations))}"
                 reason = f"{name!r} is no operation of this route and no method{hint}"
                 raise BindError(Fault(reason, ("limits", number, "cost", name)))
+
+
+def limit_remarks(spec: RouteSpec, operation: str, call: Call) -> Sequence[str]:
+    """A sentence on each of a route's ``limits``, and what `call` takes of it; for ``explain``."""
+    if not spec.limits:
+        return ()
+    texts = []
+    for part in parts_of(spec):
+        text = f"{part.name} allows {_allowance(part.limit)}, per {part.limit.per}"
+        if isinstance(part.limit, Limit) and part.limit.concurrency is not None:
+            texts.append(text)
+        else:
+            texts.append(f"{text}; this call takes {cost_of(part.cost(operation), call)}")
+    return texts
+
+
+def _allowance(limit: RateLimit | Limit) -> str:
+    if isinstance(limit, Limit):
+        if limit.quota is not None:
+            return f"{limit.quota} calls a {limit.window}"
+        if limit.concurrency is not None:
+            return f"{limit.concurrency} calls at once"
+    text = f"{limit.rps:g} calls a second"
+    text += f" and {limit.burst} at once" if limit.burst is not None else ""
+    return text + (f" (internal callers {limit.internal_rps:g} a second)" if limit.internal_rps is not None else "")
