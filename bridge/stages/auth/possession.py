@@ -53,7 +53,9 @@ class Possession:
         :raises Unauthorized: the key is missing or another one, or the route demands more.
         :raises ClientError: a trusted proxy sent a certificate that can't be read.
         """
-        confirmation = claims.get("cnf", {})
+        confirmation = claims.get("cnf")
+        if confirmation is None:
+            confirmation = {}
         if not isinstance(confirmation, dict):
             _refuse("The token is malformed: its cnf is no object.", by_dpop)
         certificate, key = confirmation.get("x5t#S256"), confirmation.get("jkt")

@@ -136,6 +136,10 @@ async def test_a_cnf_that_cant_be_checked_is_not_ignored(build: Build, token: An
     await challenges(build(), call(token(cnf=cnf), issued=MINE), reason)
 
 
+async def test_a_cnf_of_null_is_none(build: Build, make_pair: Any, claims_of: Any) -> None:
+    assert await build()(call(make_pair().sign(claims_of() | {"cnf": None})))
+
+
 async def test_tokens_that_are_not_bound_are_as_before(build: Build, token: Any) -> None:
     nothing: dict[str, str] = {}
     for cnf in (None, nothing):
