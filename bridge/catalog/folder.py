@@ -82,7 +82,7 @@ class Folder:
         label = self.label(file)
         sources = [
             Source(f"{name}{f'#{number}' if number else ''}", "file", spec, label, document)
-            for number, (spec, document) in enumerate(read_file(Path(path), label))
+            for number, (spec, document) in enumerate(read_file(path, label))
         ]
         if file.age() > YOUNG:
             self._read[path] = (stamp, sources)

@@ -208,7 +208,7 @@ def _transform(value: Any) -> Any:
     return {key: option for key, option in value.items() if key in ("request", request)}
 
 
-def read_file(path: Path, shown: str = "") -> list[tuple[RouteSpec, Document]]:
+def read_file(path: Path | str, shown: str = "") -> list[tuple[RouteSpec, Document]]:
     """The specs in a file, which faults call `shown`.
 
     :raises SpecError: it can't be read, is no UTF-8, no YAML, or breaks the schema.

@@ -152,7 +152,7 @@ def read_document(path: Path, *, optional: bool = False) -> tuple[Any, Document]
 
 
 def read_text(
-    path: Path, file: str, error: type[SetupError], *, optional: bool = False, max_size: int = MAX_SIZE
+    path: Path | str, file: str, error: type[SetupError], *, optional: bool = False, max_size: int = MAX_SIZE
 ) -> str:
     """The text of a file; of one that `parse` refuses for its size, the beginning.
 

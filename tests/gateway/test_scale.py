@@ -116,8 +116,8 @@ async def test_a_reload_reads_the_file_that_changed(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(folder, "YOUNG", -1e9)
     read: list[str] = []
 
-    def noting(path: Path, shown: str = "") -> Any:
-        read.append(path.name)
+    def noting(path: Path | str, shown: str = "") -> Any:
+        read.append(Path(path).name)
         return read_file(path, shown)
 
     monkeypatch.setattr(folder, "read_file", noting)

@@ -96,12 +96,18 @@ class MethodNeeds(Model):
         return self
 
 
+#: By a factory, since pydantic copies a default that is a mapping for each route.
+ByMethod = Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)]
+_NO_METHODS: Mapping[Method, MethodNeeds] = {}
+
+
 class Conditional(Model):
     """A kind of credentials whose ``methods`` add conditions for calls with one method; HEAD is judged as GET. Equal
     blocks share an authenticator, so they have a hash."""
 
     def __hash__(self) -> int:
-        return hash(tuple(value for name, value in self if name != "methods"))
+        members = self.__dict__
+        return hash((members["type"], members["roles"], members["scopes"], members.get("audience")))
 
 
 #: Tokens must be bound to a key of the caller (RFC 8705, RFC 9449). None: those that are bound are checked.
@@ -124,7 +130,7 @@ class JwtAuth(Conditional):
     sources: Sources = ("header",)
     roles: Names = ()  #: the caller needs one of them
     scopes: Names = ()  #: the caller needs all of them
-    methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}
+    methods: ByMethod = Field(default_factory=lambda: _NO_METHODS)
     proof: Proof = None
 
     @model_validator(mode="after")
@@ -143,7 +149,7 @@ class ApiKeyAuth(Conditional):
     sources: Sources = ("header",)
     roles: Names = ()
     scopes: Names = ()
-    methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}
+    methods: ByMethod = Field(default_factory=lambda: _NO_METHODS)
 
 
 class OAuth2Auth(Conditional):
@@ -157,7 +163,7 @@ class OAuth2Auth(Conditional):
     sources: Sources = ("header",)
     roles: Names = ()
     scopes: Names = ()
-    methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}
+    methods: ByMethod = Field(default_factory=lambda: _NO_METHODS)
     proof: Proof = None
 
     @model_validator(mode="after")
@@ -175,7 +181,7 @@ class MtlsAuth(Conditional):
     sans: Annotated[Names, Field(max_length=100)] = ()  #: alternative names, of which it has one
     roles: Names = ()
     scopes: Names = ()
-    methods: Annotated[Mapping[Method, MethodNeeds], Field(max_length=7)] = {}
+    methods: ByMethod = Field(default_factory=lambda: _NO_METHODS)
 
 
 #: The kinds whose credentials may stand elsewhere than in a header field (``from``).
