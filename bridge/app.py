@@ -72,7 +72,8 @@ def build(settings: Settings) -> Bridge:
     """
     give_memory(settings.max_json)
     runtime = Runtime(settings)
-    metrics = Metrics(runtime.mesh.ejections, runtime.credentials.counts, runtime.files.states, runtime.limits.states)
+    figures = (runtime.credentials.counts, runtime.files.states, runtime.limits.states, runtime.trust.states)
+    metrics = Metrics(runtime.mesh.ejections, *figures)
     access = open_log(settings, metrics, Failures())
     gateway = Gateway(settings, access, runtime.fronts.unmatched)
     callers, readers = _callers(runtime)

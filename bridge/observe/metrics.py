@@ -71,6 +71,7 @@ class Metrics(Collector):
         now. Asked at each scrape, on its thread. The instances' addresses are the log's alone: metrics may be public.
     :param tokens: likewise: requests to token endpoints by kind of credentials and outcome.
     :param files: likewise: each of the operator's files, and whether it is in force as it is written.
+    :param issuers: likewise: issuers of tokens, and the seconds for which their keys may be used if no fetch succeeds.
     :param limits: likewise: figures of the store of limits, by name.
     """
 
@@ -82,8 +83,10 @@ class Metrics(Collector):
         tokens: Callable[[], Iterable[tuple[str, str, int]]] = tuple,
         files: Callable[[], Iterable[tuple[str, bool]]] = tuple,
         limits: Callable[[], Iterable[tuple[str, float]]] = tuple,
+        issuers: Callable[[], Iterable[tuple[str, float]]] = tuple,
     ) -> None:
         self._ejections, self._tokens, self._files, self._limits = ejections, tokens, files, limits
+        self._issuers = issuers
         self._created = time.time()
         self._registry = CollectorRegistry()
         self.routes = Gauge("bridge_routes", "Routes that are live.", registry=self._registry)
@@ -155,6 +158,15 @@ class Metrics(Collector):
             for name, current in states:
                 files.add_metric([name], float(current))
             yield files
+        if keys := self._issuers():
+            issuers = GaugeMetricFamily(
+                "bridge_issuer_keys_seconds",
+                "Seconds for which an issuer's keys may be used if they can't be fetched again; 0: there are none.",
+                labels=["issuer"],
+            )
+            for name, remaining in keys:
+                issuers.add_metric([name], remaining)
+            yield issuers
         if counts := self._tokens():
             tokens = CounterMetricFamily(
                 "bridge_token_requests", "Requests to token endpoints by outcome.", labels=["kind", "outcome"]

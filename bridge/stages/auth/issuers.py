@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -23,7 +23,7 @@ from bridge.stages.auth.discovery import IssuerMetadata, issuer_fault
 from bridge.stages.auth.introspection import Introspector
 from bridge.stages.auth.introspection_endpoint import AT_ONCE, IntrospectionEndpoint
 from bridge.stages.auth.introspection_entry import BadIntrospection, Introspection, IntrospectionClient
-from bridge.stages.auth.jwks import FixedKeys, KeySource, file_keys
+from bridge.stages.auth.jwks import CachedKeys, FixedKeys, KeySource, file_keys
 from bridge.stages.auth.jwt import LEEWAY, TokenVerifier, TrustedIssuer
 from bridge.stages.auth.keys import ASYMMETRIC, SYMMETRIC, BadKey, KeySet, secret_key
 from bridge.stages.auth.local_issuer import LOCAL, LocalIssuer
@@ -194,6 +194,13 @@ class Trust:
         self._started = True
         for issuer in self.verifier.issuers.values():
             issuer.keys.start()
+
+    def states(self) -> Sequence[tuple[str, float]]:
+        """Each issuer whose keys are fetched, and the seconds for which they may be used if no fetch succeeds. May be
+        asked in any thread."""
+        issuers = list(self.verifier.issuers.values())
+        figures = [(each.name, each.keys.remaining) for each in issuers if isinstance(each.keys, CachedKeys)]
+        return [(name, seconds) for name, seconds in figures if seconds is not None]
 
     def metadata(self, issuer: str) -> IssuerMetadata | None:
         """What `issuer` says of itself; None for one whose entry says where its keys are, that isn't trusted, or that

@@ -177,6 +177,14 @@ class CachedKeys:
     def fresh(self) -> bool:
         return self._clock() < self._expires
 
+    @property
+    def remaining(self) -> float | None:
+        """Seconds for which the keys may be used if no fetch succeeds, 0 if there are none; None if that is for ever.
+        May be asked in any thread."""
+        if self._max_stale == float("inf"):
+            return None
+        return 0.0 if self._keys is None else max(self._expires + self._max_stale - self._clock(), 0.0)
+
     async def find(self, kid: str, algorithm: str) -> Sequence[Key]:
         came, mark = self._clock(), self._begun
         await self.renew()

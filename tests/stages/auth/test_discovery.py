@@ -267,3 +267,8 @@ async def test_a_gateway_asks_before_the_first_call_and_starts_without_an_answer
             answer = await gateway.client.get("/a", headers={"authorization": f"Bearer {token}"})
             assert (answer.status_code, answer.json()["type"]) == (503, "urn:bridge:problem:issuer-unavailable")
             assert int(answer.headers["retry-after"]) >= 1
+            metrics = (await gateway.client.get("/-/metrics")).text
+            figures = dict(re.findall(r'bridge_issuer_keys_seconds{issuer="(.*)"} (.*)', metrics))
+            assert figures.keys() == {issuer.url, away}
+            assert figures[away] == "0.0"
+            assert float(figures[issuer.url]) > 3600

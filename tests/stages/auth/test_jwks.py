@@ -292,13 +292,16 @@ async def test_an_issuer_that_is_away_is_asked_more_and_more_rarely(issuer: Any,
 async def test_old_keys_are_used_for_max_stale_and_no_longer(
     issuer: Any, schedule: Any, kept: Any, loop_clock: Any
 ) -> None:
+    assert kept.remaining == 900
     issuer.error = "down"
     await asyncio.sleep(899)
     assert await kids(kept) == ["one"]
+    assert round(kept.remaining) == 1
     version = kept.version
     loop_clock.now += 1
     with pytest.raises(IssuerUnavailable):
         await kids(kept)
+    assert kept.remaining == 0
     assert kept.version > version  # tokens that were verified end with the keys
     issuer.error = ""
     await asyncio.sleep(30)
