@@ -78,7 +78,7 @@ def build(settings: Settings) -> Bridge:
     gateway = Gateway(settings, access, runtime.fronts.unmatched)
     callers, readers = _callers(runtime)
     info, servers = api_info(settings, VERSION), api_servers(settings)
-    admin = Admin(runtime.registry, callers, metrics, info, lambda: bool(app.state.ready), servers)
+    admin = Admin(runtime.registry, callers, metrics, info, lambda: bool(app.state.ready), servers, log_file(settings))
     pages = [*admin.routes(), *SigningKeysPage(runtime.credentials.keys).routes(), *portal.routes()]
 
     @contextlib.asynccontextmanager
@@ -171,9 +171,14 @@ def _is_ours(path: str) -> bool:
     return path.startswith("/-/") or path == "/register"
 
 
+def log_file(settings: Settings) -> Path | None:
+    """The access log; None where it is standard output."""
+    return None if settings.log == "-" else settings.path(settings.log)
+
+
 def open_log(settings: Settings, metrics: Metrics, failures: Failures) -> AccessLog:
     """:raises SettingsError: the file can't be written."""
-    target = settings.log if settings.log == "-" else str(settings.path(settings.log))
+    target = str(log_file(settings) or "-")
 
     def also(record: Record) -> None:
         metrics.count(record)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -33,6 +34,7 @@ from bridge.admin.callers import Callers
 from bridge.admin.changes import ChangePages
 from bridge.admin.history import History
 from bridge.admin.keys import KeyPages
+from bridge.admin.log import LogPages
 from bridge.admin.openapi import PublishedOperation, draft_document, for_host, for_tenant
 from bridge.admin.openapi.access import methods_with_needs
 from bridge.admin.publisher import PublisherAccess, preconditions, registered
@@ -77,14 +79,18 @@ class Admin:
         info: Mapping[str, Any],
         ready: Callable[[], bool],
         servers: Sequence[Mapping[str, Any]] = (),
+        log: Path | None = None,
     ) -> None:
-        """:param info, servers: of the OpenAPI document, as the settings have them."""
+        """:param info, servers: of the OpenAPI document, as the settings have them.
+        :param log: the file of the access log; None where it is standard output.
+        """
         self._registry = registry
         self._access = PublisherAccess(registry, callers)
         self._changes = ChangePages(registry, self._access)
         self._history = History(registry, self._access, self._changes)
         self._bindings = BindingPages(registry.bindings, registry.tenancy, self._access)
         self._keys = KeyPages(registry.keys, self._access)
+        self._log = LogPages(log, registry, self._access)
         self._metrics = metrics
         self._info, self._servers = info, servers
         self._ready = ready
@@ -109,6 +115,7 @@ class Admin:
             *self._changes.routes(),
             *self._bindings.routes(),
             *self._keys.routes(),
+            *self._log.routes(),
             Route("/health/live", self.live),
             Route("/health/ready", self.ready),
             Route("/metrics", self.metrics),

@@ -42,7 +42,7 @@ READ = Permission((PUBLISHER, ADMIN, AUDITOR))
 #: A dry run keeps the gateway busy, and asks servers that its spec names.
 TRY = Permission((PUBLISHER, ADMIN))
 PUBLISH = Permission((PUBLISHER, ADMIN), changes=True)
-#: Keys and roles.
+#: Keys, roles, and the log, which says who called what.
 READ_ACCESS = Permission((ADMIN, AUDITOR))
 ADMINISTER = Permission((ADMIN,), changes=True)
 
@@ -69,6 +69,7 @@ PERMISSIONS: Mapping[str, Mapping[str, Permission]] = {
     "/-/keys": {"GET": READ_ACCESS, "POST": ADMINISTER},
     "/-/keys/{id}": {"GET": READ_ACCESS, "DELETE": ADMINISTER},
     "/-/keys/{id}/rotate": {"POST": ADMINISTER},
+    "/-/log": {"GET": READ_ACCESS},
     # Pages, which `BRIDGE_ADMIN_PUBLIC` may open to everybody.
     "/-/health/live": {"GET": READ},
     "/-/health/ready": {"GET": READ},
