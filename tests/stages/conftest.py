@@ -23,6 +23,8 @@ from bridge.api.call import Call
 from bridge.api.spec.auth import JwtAuth
 from bridge.config.settings import Settings
 from bridge.errors import Unauthorized
+from bridge.stages.auth import jwks, published
+from bridge.stages.auth import jwt as guard
 from bridge.stages.auth.api_key import MemoryKeys
 from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.issuers import Trust
@@ -197,6 +199,13 @@ def refused() -> Callable[..., Awaitable[str]]:
         return challenge
 
     return check
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls wait longer for an issuer: that the machine is busy is no reason for 503."""
+    for module, name in ((jwks, "CALL_WAIT"), (guard, "CALL_WAIT"), (published, "FETCH_TIMEOUT")):
+        monkeypatch.setattr(module, name, 60.0)
 
 
 @dataclass

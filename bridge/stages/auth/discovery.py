@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from bridge.errors import InvalidBody
+from bridge.errors import InvalidBody, TooLarge
 from bridge.payload.parsing import parse_json
 
 MAX_METADATA = 256 * 1024  #: bytes of a document
@@ -85,6 +85,8 @@ def read_metadata(body: bytes, issuer: str) -> IssuerMetadata:
         document = parse_json(body, exact=False)
     except InvalidBody:
         raise BadMetadata("it is not JSON") from None
+    except TooLarge:
+        raise BadMetadata("it holds too many values") from None
     if not isinstance(document, dict):
         raise BadMetadata("it is no JSON object")
     said = document.get("issuer")

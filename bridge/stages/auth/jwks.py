@@ -267,6 +267,9 @@ class CachedKeys:
             keys, age = await self._fetch()
         except BadKey as error:
             self._failed(str(error))
+        except Exception:  # a defect here must not end the refreshes
+            log.exception("the keys of %s can't be fetched", self._name)
+            self._failed("the fetch failed in an unexpected way")
         else:
             if self._keys is not None and keys.fingerprint != self._keys.fingerprint:
                 log.info("%s has changed its keys", self._name)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import get_default_algorithms
 
-from bridge.errors import InvalidBody
+from bridge.errors import InvalidBody, TooLarge
 from bridge.payload.parsing import parse_json
 
 #: JWS algorithms (RFC 7518, section 3.1; RFC 8037) and the key type and curve that each needs. No ``none``.
@@ -163,6 +163,8 @@ def read_jwks(body: bytes) -> KeySet:
         document = parse_json(body, exact=False)
     except InvalidBody:
         raise BadKey("it is not JSON") from None
+    except TooLarge:
+        raise BadKey("it holds too many values") from None
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise BadKey('it is no JWK Set: an object with a list "keys"')

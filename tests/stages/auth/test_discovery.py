@@ -248,6 +248,7 @@ async def test_a_trusted_issuer_by_its_name(home: Any, issuer: PublishedIssuer, 
     await trust.aclose()
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_gateway_asks_before_the_first_call_and_starts_without_an_answer(
     start: Start, make_pair: Any, claims_of: Any, unused_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

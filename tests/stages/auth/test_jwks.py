@@ -424,6 +424,16 @@ async def test_only_so_many_calls_wait(issuer: Any, source: Any, monkeypatch: An
     assert await asyncio.gather(*waiting) == [[], [], []]
 
 
+async def test_a_defect_of_the_gateway_ends_no_refreshes(issuer: Any, schedule: Any, kept: Any, caplog: Any) -> None:
+    fetch, kept._fetch = kept._fetch, lambda: 1 / 0
+    await asyncio.sleep(271)
+    assert "ZeroDivisionError" in caplog.text
+    kept._fetch = fetch
+    await asyncio.sleep(30)
+    assert len(times(schedule)) == 1
+    assert kept.fresh()
+
+
 async def test_closing_ends_what_would_come(issuer: Any, schedule: Any, kept: Any) -> None:
     await kept.aclose()
     await asyncio.sleep(1000)

@@ -341,6 +341,7 @@ def answered(answer: httpx.Response) -> tuple[str, str, str]:
     return str(answer.status_code), problem["type"].removeprefix("urn:bridge:problem:"), error[1] if error else "—"
 
 
+@pytest.mark.usefixtures("patient")
 async def test_each_row_of_the_page_is_what_a_gateway_answers(
     start: Start, upstream: Upstream, jwks_server: Any, make_pair: Any, unused_port: int, monkeypatch: Any
 ) -> None:

@@ -80,7 +80,7 @@ class Rotation:
 
 @pytest.fixture
 async def rotation(
-    start: Start, upstream: Upstream, claims_of: Any, monkeypatch: pytest.MonkeyPatch
+    patient: None, start: Start, upstream: Upstream, claims_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Rotation]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(published, "MIN_AGE", 0.5)
