@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Literal, Protocol
 
 from bridge.api.call import Call, Identity
@@ -13,22 +13,25 @@ Fields = list[tuple[str, str]]
 
 
 class Policy:
-    """One limit as its clients see it. The header fields that only depend on the policy are kept: a client's calls
-    have the same ones."""
+    """One limit as its clients see it, with what header fields say of it alone.
 
-    __slots__ = ("item", "kind", "limit", "limit_field", "name", "policy_field", "window")
+    :ivar item: of ``RateLimit-Policy``. :ivar state: begins that of ``RateLimit``.
+    """
 
-    def __init__(self, name: str, kind: Kind) -> None:
+    __slots__ = ("is_open", "item", "kind", "limit_field", "name", "policy_field", "state")
+
+    def __init__(self, name: str, kind: Kind, limit: int = 0, window: float = 0.0) -> None:
         self.name, self.kind = name, kind
-        self.limit, self.window = -1, 0.0
+        self.is_open = kind == "concurrency"
+        self.state = f'"{name}";r='
         self.item = ""
         self.policy_field = self.limit_field = ("", "")
+        self.describe(limit, window)
 
     def describe(self, limit: int, window: float) -> None:
-        """From now on the fields are those of `limit` calls in `window` seconds (at once, of a concurrency)."""
-        self.limit, self.window = limit, window
+        """From now on it is of `limit` calls in `window` seconds (at once, of a concurrency)."""
         # draft-ietf-httpapi-ratelimit-headers-11, section 3.1: q, qu and w.
-        rest = 'qu="concurrent-requests"' if self.kind == "concurrency" else f"w={math.ceil(window)}"
+        rest = 'qu="concurrent-requests"' if self.is_open else f"w={ceil(window)}"
         self.item = f'"{self.name}";q={limit};{rest}'
         self.policy_field = ("ratelimit-policy", self.item)
         self.limit_field = ("x-ratelimit-limit", str(limit))
@@ -75,18 +78,16 @@ class Verdict:
         """``RateLimit`` and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4), the
         ``X-RateLimit-*`` that most clients know (reset in seconds from now), and ``Retry-After`` on a refusal."""
         policy = self.policy
-        if self.limit != policy.limit or self.window != policy.window:
-            policy.describe(self.limit, self.window)
-        remaining, reset = f"{self.remaining}", f"{math.ceil(self.reset_after)}"
+        remaining, reset = f"{self.remaining}", f"{ceil(self.reset_after)}"
         fields = [
             policy.policy_field,
-            ("ratelimit", f'"{policy.name}";r={remaining};t={reset}'),
+            ("ratelimit", f"{policy.state}{remaining};t={reset}"),
             policy.limit_field,
             ("x-ratelimit-remaining", remaining),
             ("x-ratelimit-reset", reset),
         ]
         if not self.allowed:
-            fields.append(("retry-after", str(max(1, math.ceil(self.retry_after)))))
+            fields.append(("retry-after", str(max(1, ceil(self.retry_after)))))
         return fields
 
 
@@ -116,25 +117,22 @@ class Verdicts(Verdict):
 
     def headers(self) -> Fields:
         """As of one limit, with an item for each policy; a refusal's ``RateLimit`` has only those that refuse."""
-        items, states, allowed = [], [], self.allowed
+        states, allowed = [], self.allowed
         for part in self.parts:
-            policy = part.policy
-            if part.limit != policy.limit or part.window != policy.window:
-                policy.describe(part.limit, part.window)
-            items.append(policy.item)
             if part.allowed is allowed:
-                state = f'"{policy.name}";r={part.remaining}'
+                policy = part.policy
                 # Nobody knows when a call that is under way will end.
-                states.append(state if policy.kind == "concurrency" else f"{state};t={math.ceil(part.reset_after)}")
+                time = "" if policy.is_open else f";t={ceil(part.reset_after)}"
+                states.append(f"{policy.state}{part.remaining}{time}")
         fields = [
-            ("ratelimit-policy", ", ".join(items)),
+            ("ratelimit-policy", ", ".join([part.policy.item for part in self.parts])),
             ("ratelimit", ", ".join(states)),
             self.policy.limit_field,
             ("x-ratelimit-remaining", f"{self.remaining}"),
-            ("x-ratelimit-reset", f"{math.ceil(self.reset_after)}"),
+            ("x-ratelimit-reset", f"{ceil(self.reset_after)}"),
         ]
         if not allowed:
-            fields.append(("retry-after", str(max(1, math.ceil(self.retry_after)))))
+            fields.append(("retry-after", str(max(1, ceil(self.retry_after)))))
         return fields
 
 

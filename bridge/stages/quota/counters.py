@@ -74,6 +74,7 @@ class QuotaCounter:
     def __init__(self, quota: int, name: str, counts: QuotaCounts) -> None:
         self._quota, self._counts = quota, counts
         self._policy = Policy(name, "quota")
+        self._described = 0.0
 
     def take(self, key: str, now: float, cost: int = 1) -> Verdict:
         counts, quota = self._counts, self._quota
@@ -81,6 +82,9 @@ class QuotaCounter:
         if today >= counts.end or today < counts.start:
             counts.turn(today)
         used, reset, window = counts.used.get(key, 0), counts.end - today, counts.end - counts.start
+        if window != self._described:
+            self._policy.describe(quota, window)
+            self._described = window
         if used + cost > quota:
             return Verdict(False, quota, max(0, quota - used), reset, reset, window, self._policy)
         counts.add(key, cost)
@@ -95,7 +99,7 @@ class ConcurrencyCounter:
 
     def __init__(self, limit: int, name: str, share: float = 1.0) -> None:
         self._limit = max(1, math.floor(limit * share))
-        self._policy = Policy(name, "concurrency")
+        self._policy = Policy(name, "concurrency", self._limit)
         self._open: dict[str, int] = {}
 
     def __len__(self) -> int:

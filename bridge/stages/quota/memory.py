@@ -214,18 +214,22 @@ class Rate:
 
 
 class MemoryLimiter:
-    """A spec's ``rate_limit``, counted in this process (`bridge.api.limiter.Limiter`). One for each route.
+    """One rate of a route, counted in this process (`bridge.api.limiter.Limiter`): every call takes one.
 
     :param clock: seconds, monotonic.
     :param max_buckets: buckets at one time.
     """
 
     def __init__(
-        self, rate_limit: RateLimit, clock: Callable[[], float] = time.monotonic, max_buckets: int = MAX_BUCKETS
+        self,
+        rate_limit: RateLimit | Limit,
+        clock: Callable[[], float] = time.monotonic,
+        max_buckets: int = MAX_BUCKETS,
+        name: str = "default",
     ) -> None:
         self._clock = clock
         self._whose = None if rate_limit.per == "client" else caller_key(rate_limit.per)
-        rate = Rate(rate_limit, "default", max_buckets)
+        rate = Rate(rate_limit, name, max_buckets)
         self._outside, self._inside = rate.outside, rate.inside
 
     def for_operation(self, name: str) -> Limiter:
@@ -248,7 +252,9 @@ def maker(rps: float, burst: int | None, policy: Policy, share: float = 1.0) -> 
     rps *= share
     if burst is not None:
         burst = max(1, math.floor(burst * share))
+        policy.describe(burst, burst / rps)
         return lambda now: Bursting(rps, burst, now, policy)
     count = max(1, math.floor(rps))
     window = 1.0 if rps >= 1.0 else 1.0 / rps
+    policy.describe(count, window)
     return lambda _now: Sliding(count, window, policy)

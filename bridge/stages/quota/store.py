@@ -58,8 +58,11 @@ class MemoryLimits:
         if not spec.limits and not own:
             return MemoryLimiter(spec.rate_limit) if spec.rate_limit is not None else None
         check_costs(spec, operations)
-        parts = self.counted(parts_of(spec))
-        return SeveralLimiter(parts, self.own) if parts or own else None
+        parts = parts_of(spec)
+        limit = parts[0].limit if len(parts) == 1 and not own else None
+        if isinstance(limit, Limit) and limit.kind == "rate" and not limit.cost:
+            return MemoryLimiter(limit, name=parts[0].name)
+        return SeveralLimiter(self.counted(parts), self.own) if parts or own else None
 
     def counted(self, parts: Sequence[LimitPart]) -> Sequence[CountedPart]:
         """`parts` with their counts here."""

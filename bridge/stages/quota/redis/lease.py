@@ -77,9 +77,10 @@ class SharedCount:
         pause: float = 0.0,
     ) -> None:
         self.id, self.policy = id, policy
-        self.is_open = policy.kind == "concurrency"
+        self.is_open = policy.is_open
         self.script_kind, self.a, self.b = arguments
         self.limit, self.window, self.most, self.pause = limit, window, most, min(pause, _PAUSE)
+        policy.describe(limit, window)
         self.leases: OrderedDict[str, Lease] = OrderedDict()
 
     def lease(self, caller: str, now: float) -> Lease:
@@ -96,7 +97,7 @@ class SharedCount:
     def forget(self, now: float) -> None:
         """Forget callers that have not called for a while, a few at a time."""
         leases = self.leases
-        for _ in range(200):
+        for _ in range(2000):
             caller = next(iter(leases), None)
             if caller is None:
                 return

@@ -182,6 +182,6 @@ def _refusal(demands: Sequence[Demand], refused: Sequence[Demand], now: float) -
 
 
 def _verdict(verdicts: list[Verdict], release: Callable[[], None] | None = None) -> Verdict:
-    if len(verdicts) == 1 and verdicts[0].policy.kind != "concurrency":
+    if len(verdicts) == 1 and not verdicts[0].policy.is_open:
         return verdicts[0]
     return Verdicts(verdicts, release) if verdicts else UNLIMITED

@@ -200,14 +200,12 @@ class SharedCounts:
             self._tell()
 
     async def _sweep(self) -> None:
-        """Return the tokens of leases whose time is over, and forget callers that have not called for a while."""
+        """Return the tokens of leases whose time is over."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(LIFE / 2)
             now = loop.time()
             self._return_leases(now)
-            for count in list(self._counts):
-                count.forget(now)
 
     def _return_leases(self, now: float | None) -> None:
         """:param now: those whose time is over; None: all."""
@@ -224,8 +222,12 @@ class SharedCounts:
                 self.client.run(_ignore, keys, arguments)
 
     async def _sign(self) -> None:
+        """Tell Redis now and then, and forget callers that have not called for a while."""
         while True:
             await asyncio.sleep(SIGN)
+            now = asyncio.get_running_loop().time()
+            for count in list(self._counts):
+                count.forget(now)
             if self.client.up:
                 self._tell()
 
