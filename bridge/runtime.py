@@ -41,12 +41,16 @@ from bridge.plugins import Transformers
 from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.client_cas import ClientCas
 from bridge.stages.auth.issuers import Trust
-from bridge.stages.auth.possession import possession_of
+from bridge.stages.auth.possession import possession_of, wants_certificates
 from bridge.stages.quota.setting import open_limits, password_file
 from bridge.transport.fetch import Fetcher
 from bridge.transport.grpc.caller import Caller
 
 log = logging.getLogger("bridge")
+
+_NO_CERTIFICATES = (
+    "auth: no call has a client certificate, since neither BRIDGE_TLS_CERT nor BRIDGE_CLIENT_CERT_HEADER is set"
+)
 
 
 class Runtime:
@@ -120,7 +124,13 @@ class Runtime:
         private = ["cache: has no effect, since replies of the callers' sessions (cookies) are private"]
         unused = private if spec.cookies is not None and spec.cache is not None else []
         foreign = [f"{key}: {reason}" for key, reason in self.tenancy.refusals(spec, route.owned)]
-        return [*route.warnings, *unused, *dates, *foreign, *(f"upstream: {warning}" for warning in mesh_warnings)]
+        shown = [_NO_CERTIFICATES] if wants_certificates(spec.auth) and not self._sees_certificates else []
+        upstream = [f"upstream: {warning}" for warning in mesh_warnings]
+        return [*route.warnings, *unused, *shown, *dates, *foreign, *upstream]
+
+    @property
+    def _sees_certificates(self) -> bool:
+        return self.settings.tls_cert is not None or self.settings.client_cert_header == "on"
 
     def _authenticator(self, spec: RouteSpec) -> Authenticator:
         """Routes with the same ``auth`` share one, since it keeps no state of a route."""

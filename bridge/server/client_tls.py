@@ -20,16 +20,15 @@ _DER = 2  #: of OpenSSL's certificates in Python before 3.13
 log = logging.getLogger("bridge")
 
 
-def request_certificates(context: ssl.SSLContext, authorities: str) -> None:
-    """Have `context` ask clients for a certificate of one of `authorities` (PEM; empty: ask nobody).
+def request_certificates(context: ssl.SSLContext, *, wanted: bool) -> None:
+    """Have handshakes of `context` ask clients for a certificate, or not.
 
     A client that has none goes on without; one with a certificate that does not verify is refused, which is logged.
     """
-    if not authorities:
+    if not wanted:
         context.verify_mode = ssl.CERT_NONE
         return
     context.verify_mode = ssl.CERT_OPTIONAL
-    context.load_verify_locations(cadata=authorities)
     # An authority below another one may be trusted alone.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     # A session that is resumed would keep what was verified once, and tickets keep no intermediate certificates.

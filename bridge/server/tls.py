@@ -37,24 +37,37 @@ class ListenerTls:
         self.context.sni_callback = self._choose
 
     def request_certificates(self, cas: ClientCas) -> None:
-        """Ask clients for certificates of `cas`, while it has authorities."""
+        """Ask clients for certificates of `cas`, while it has authorities.
+
+        :raises SettingsError: their certificates can't be used.
+        """
         self._cas = cas
+        self._renew()
         cas.subscribe(self._renew_authorities)
-        self._renew_authorities()
+
+    def _renew(self) -> None:
+        """:raises SettingsError: the files, or the authorities, can't be used; nothing has changed then."""
+        self._current = self._load()
+        # OpenSSL takes from it what a handshake asks for, and from the current one the authorities that it verifies by.
+        request_certificates(self.context, wanted=self._current.verify_mode is not ssl.CERT_NONE)
 
     def _renew_authorities(self) -> None:
         """Connections that are open stay; their certificates are judged by the new authorities at the next call."""
         try:
-            self._current = self._load()
+            self._renew()
         except SettingsError as error:
             log.error("%s; the certificate and the client authorities before it are kept", error)
-            return
-        # OpenSSL takes from it what a handshake asks for, and from the current one the authorities that it verifies by.
-        self._ask(self.context)
 
-    def _ask(self, context: ssl.SSLContext) -> None:
-        if self._cas is not None:
-            request_certificates(context, self._cas.bundle.pem)
+    def _trust(self, context: ssl.SSLContext) -> None:
+        """:raises SettingsError: OpenSSL can't use the authorities' certificates."""
+        authorities = self._cas.bundle.pem if self._cas is not None else ""
+        request_certificates(context, wanted=bool(authorities))
+        if authorities:
+            try:
+                context.load_verify_locations(cadata=authorities)
+            except (ssl.SSLError, ValueError) as error:
+                reason = f"OpenSSL can't use the certificates of the authorities: {error}"
+                raise SettingsError(Fault(reason, ("BRIDGE_CLIENT_CAS",))) from None
 
     def _choose(self, handshake: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         handshake.context = self._current
@@ -75,7 +88,7 @@ class ListenerTls:
             is_key = fault.path == ("connection", "key") and len(self._files) > 1
             setting = "BRIDGE_TLS_KEY" if is_key else "BRIDGE_TLS_CERT"
             raise SettingsError(f"{setting}: {self._files[setting]}: {fault.reason}") from None
-        self._ask(context)
+        self._trust(context)
         return context
 
     def _look(self) -> Stamp | None:

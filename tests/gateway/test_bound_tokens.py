@@ -141,6 +141,25 @@ async def test_the_admin_api_checks_them_too(start: Start, issuing: dict[str, st
             assert refused.status_code == 401
 
 
+async def test_a_route_that_no_caller_can_satisfy_has_a_warning(start: Start, issuing: dict[str, str]) -> None:
+    kinds: list[dict[str, Any]] = [
+        {"type": "mtls"},
+        {"any": [{"type": "api_key"}, {"type": "mtls"}]},
+        {"type": "JWT", "proof": "certificate"},
+        {"type": "JWT", "proof": "any"},
+    ]
+    behind = {"trusted_proxies": "127.0.0.2", "client_cert_header": "on"}
+    for settings, expected in ((dict[str, str](), [True, True, True, False]), (behind, [False] * 4)):
+        async with start(mesh={"svc": "127.0.0.1:1"}, files=issuing, **settings) as gateway:
+            headers, got = gateway.bearer(roles=("api_publisher",)), []
+            for number, auth in enumerate(kinds):
+                spec = {"route": f"/{number}", "upstream": "svc:80", "auth": auth}
+                spec |= {"transform": {"request": "passthrough"}}
+                checked = await gateway.client.post("/-/routes/check", json=spec, headers=headers)
+                got.append(any("no call has a client certificate" in each for each in checked.json()["warnings"]))
+            assert got == expected
+
+
 async def test_pages_of_other_origins_may_send_a_proof(gateway: Running) -> None:
     spec = {
         "route": "/a",

@@ -190,6 +190,18 @@ async def test_a_file_that_names_new_ones_which_come_later(secure: Secure, caplo
     await eventually(known)
 
 
+async def test_a_file_that_is_taken_away_takes_its_authorities(secure: Secure) -> None:
+    cas = secure.gateway.app.state.client_cas
+    (secure.home / "client-cas.yml").unlink()
+
+    async def gone() -> bool:
+        return not cas.names
+
+    await eventually(gone)
+    async with secure.calling(COURT.issue()) as get:
+        assert (await get()).status_code == 401
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_nobody_is_asked_before_there_is_an_authority_nor_after_the_last(
     secure: Secure, version: ssl.TLSVersion, caplog: pytest.LogCaptureFixture

@@ -14,16 +14,21 @@ from cryptography.hazmat.primitives.serialization import Encoding
 _LONGEST = 300  #: characters of a name in a message
 
 
+#: The relative distinguished names of a name; each has its types and values, in the order of the types.
+NameParts = tuple[tuple[tuple[str, str], ...], ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ClientCertificate:
-    """:ivar subject, issuer: distinguished names by RFC 4514, the most specific part first.
+    """:ivar parts: of the subject.
+    :ivar subject, issuer: distinguished names by RFC 4514, the most specific part first.
     :ivar dns, uri, email: the subject's alternative names of these kinds (RFC 5280, section 4.2.1.6).
     :ivar serial: in hexadecimal digits.
     :ivar digest: SHA-256 of its DER.
     :ivar not_before, not_after: Unix seconds.
     """
 
-    name: x509.Name
+    parts: NameParts
     subject: str
     issuer: str
     dns: tuple[str, ...]
@@ -42,7 +47,7 @@ class ClientCertificate:
         except x509.ExtensionNotFound:
             names = x509.SubjectAlternativeName([])
         return cls(
-            name=certificate.subject,
+            parts=name_parts(certificate.subject),
             subject=certificate.subject.rfc4514_string(),
             issuer=certificate.issuer.rfc4514_string(),
             dns=tuple(names.get_values_for_type(x509.DNSName)),
@@ -80,6 +85,10 @@ class ClientCertificate:
             "uri": list(self.uri),
             "email": list(self.email),
         }
+
+
+def name_parts(name: x509.Name) -> NameParts:
+    return tuple(tuple(sorted((one.oid.dotted_string, str(one.value)) for one in part)) for part in name.rdns)
 
 
 def shown_subject(certificate: x509.Certificate) -> str:

@@ -15,7 +15,7 @@ from bridge.errors import BindError, Fault, Forbidden, Unauthorized
 from bridge.http.client_address import within
 from bridge.stages.auth.caller_certificates import CallerCertificates
 from bridge.stages.auth.client_cas import Vouched
-from bridge.stages.auth.client_certificate import ClientCertificate, printable
+from bridge.stages.auth.client_certificate import ClientCertificate, name_parts, printable
 from bridge.stages.auth.jwt import REALM
 from bridge.stages.auth.needs import Needs
 
@@ -106,7 +106,7 @@ def _subject_rule(text: str, number: int) -> Rule:
     :raises BindError: it is no distinguished name.
     """
     try:
-        wanted = _parts(x509.Name.from_rfc4514_string(text))
+        wanted = name_parts(x509.Name.from_rfc4514_string(text))
         if not wanted:
             raise ValueError
     except ValueError:
@@ -115,15 +115,10 @@ def _subject_rule(text: str, number: int) -> Rule:
     patterns = [[(oid, _pattern(value, ".")) for oid, value in part] for part in wanted]
 
     def fits(certificate: ClientCertificate) -> bool:
-        parts = _parts(certificate.name)
+        parts = certificate.parts
         return len(parts) == len(patterns) and all(map(_part_fits, parts, patterns))
 
     return fits
-
-
-def _parts(name: x509.Name) -> list[list[tuple[str, str]]]:
-    """The relative distinguished names; each a list of types and values, in the order of the types."""
-    return [sorted((one.oid.dotted_string, str(one.value)) for one in part) for part in name.rdns]
 
 
 def _part_fits(part: Sequence[tuple[str, str]], pattern: Sequence[tuple[str, re.Pattern[str]]]) -> bool:

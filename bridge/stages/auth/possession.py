@@ -9,6 +9,7 @@ from typing import Any, Literal, NoReturn
 
 from bridge.api.authenticator import Security
 from bridge.api.call import Call
+from bridge.api.spec import auth as spec
 from bridge.api.stream import WEBSOCKET
 from bridge.config.settings import Networks, Settings
 from bridge.errors import ClientError, Fault, Forbidden, SettingsError, Unauthorized
@@ -122,6 +123,12 @@ def possession_of(settings: Settings, cas: ClientCas) -> Possession:
         raise SettingsError(Fault(reason, ("BRIDGE_CLIENT_CERT_HEADER",)))
     senders = proxies if settings.client_cert_header == "on" else ()
     return Possession(CallerCertificates(cas, senders), DpopProofs(), proxies)
+
+
+def wants_certificates(auth: spec.Auth) -> bool:
+    """Whether a route has callers who must have a certificate."""
+    kinds = auth.any if isinstance(auth, spec.AnyAuth) else (auth,)
+    return any(kind.type == "mtls" or getattr(kind, "proof", None) == "certificate" for kind in kinds)
 
 
 def no_possession() -> Possession:
