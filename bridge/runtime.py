@@ -27,7 +27,7 @@ from bridge.config.file_follower import FileFollower
 from bridge.config.role_binding import RoleBinding
 from bridge.config.secrets_file import read_bindings
 from bridge.config.settings import Settings
-from bridge.config.tenants_file import read_tenants
+from bridge.config.tenants_file import read_tenants, reread_tenants
 from bridge.egress.cookies import caller_cookies
 from bridge.egress.credentials import CredentialsBinder
 from bridge.egress.route import route_egress
@@ -196,7 +196,8 @@ class Runtime:
     async def _reload_tenants(self) -> None:
         async with self._reading:
             with self._read("tenants", self.settings.tenants):
-                self.tenancy.content = await asyncio.to_thread(read_tenants, self.settings.path(self.settings.tenants))
+                path = self.settings.path(self.settings.tenants)
+                self.tenancy.content = await asyncio.to_thread(reread_tenants, path, self.tenancy.content)
 
     async def _follow_tenants(self) -> None:
         """``tenants.yml`` has changed. It says who may do what from now on, and changes no live route."""

@@ -310,7 +310,9 @@ class Registry:
             self.tenancy.check(bound.source.spec, bound.owned)
             others = dict(self._live.occupied())
             _, former = others.pop(bound.source.id, ("", ()))
-            check_ownership(by.tenant, [place for place in bound.owned if place not in former], others.values())
+            new = [place for place in bound.owned if place not in former]
+            allotted = self.tenancy.content.tenants is not None
+            check_ownership(by.tenant, new, others.values(), allotted=allotted)
         self._live.table.check(bound)
 
     async def put(

@@ -107,6 +107,24 @@ def read_tenants(path: Path) -> TenantsFile:
     return content
 
 
+def reread_tenants(path: Path, before: TenantsFile) -> TenantsFile:
+    """As `read_tenants`, for a gateway that serves by `before`.
+
+    A file that has lost the key ``tenants`` may be one that is just being written, or was cut short. It would open
+    every path and upstream to all tenants, so it counts as wrong; a file that was removed does not.
+
+    :raises SettingsError: with every fault found.
+    """
+    content = read_tenants(path)
+    if content.tenants is None and before.tenants is not None and path.exists():
+        reason = (
+            "the key tenants is missing, which the file had before, and without it tenants may register anything; if "
+            "that is meant, remove the file, or start the gateway again"
+        )
+        raise SettingsError(Fault(reason, file=str(path), line=1))
+    return content
+
+
 def _overlaps(tenants: Mapping[str, TenantEntry]) -> Iterator[tuple[KeyPath, str]]:
     """Where two tenants own the same."""
     for (first, mine), (second, its) in combinations(tenants.items(), 2):

@@ -10,6 +10,9 @@ with, paths that another tenant or the operator has published. A tenant's regist
 
 Hosts count as in the matcher: a route without ``host`` is published at every host. A route keeps the paths that it had
 before a change. The operator's routes (files, and registrations of a publisher without a tenant) are not checked.
+
+Where ``tenants.yml`` says who owns paths and hosts, nobody has them by being first: what one tenant publishes at a host of
+its own keeps no other tenant from the paths that are the other's.
 """
 
 from __future__ import annotations
@@ -64,11 +67,14 @@ def owned_paths(spec: RouteSpec, templates: Iterable[str] | None = None) -> tupl
     return tuple(_owned_path(spec.host, template, exact=template == "/") for template in templates)
 
 
-def check_ownership(tenant: str, new: Sequence[OwnedPath], others: Collection[Holding]) -> None:
+def check_ownership(
+    tenant: str, new: Sequence[OwnedPath], others: Collection[Holding], *, allotted: bool = False
+) -> None:
     """Check the paths that a route of `tenant` is about to occupy.
 
     :param new: its paths, less those that it has already.
     :param others: the paths of all other routes.
+    :param allotted: whether ``tenants.yml`` says what each tenant owns.
     :raises NotOwned: one of the paths has another owner.
     """
     for mine in new:
@@ -77,6 +83,8 @@ def check_ownership(tenant: str, new: Sequence[OwnedPath], others: Collection[Ho
             if owner == tenant:
                 continue
             for its in places:
+                if allotted and owner and host != its.host:
+                    continue
                 if owner and host is not None and host == its.host:
                     raise NotOwned("host", f"the host {host} belongs to another tenant; choose a host of your own")
                 if mine.meets(its):

@@ -104,6 +104,34 @@ async def test_what_is_not_is_refused(
     assert answer.status_code == (400 if foreign["route"] == "/" else 403)
 
 
+async def test_nobody_takes_anothers_path_at_a_host_of_its_own(gateway: Running) -> None:
+    """What desk publishes at its host keeps nobody else from their paths, and the other way round."""
+    answers = [
+        await gateway.register(spec("/v1/vat", host="desk.example"), tenant="desk"),
+        await gateway.register(spec("/v1/vat/a"), tenant="revenue"),
+        await gateway.register(spec("/{any}/{rest*}", host="desk.example"), tenant="desk"),
+        await gateway.register(spec("/revenue", host="revenue.api.example"), tenant="revenue"),
+        await gateway.register(spec("/health"), tenant="health"),
+        await gateway.register(spec("/health/a", host="desk.example"), tenant="desk"),
+    ]
+    assert [answer.status_code for answer in answers] == [201] * 6, [answer.text for answer in answers]
+    assert (await gateway.register(spec("/operator"))).status_code == 201
+    refused = await gateway.register(spec("/operator", host="desk.example"), tenant="desk")
+    assert refused.status_code == 403, "what belongs to the operator is at every host"
+
+
+@pytest.mark.parametrize("rest", ["", "# to be written\n", "roles: []\n", TENANTS[TENANTS.index("roles:") :]])
+async def test_a_file_that_was_cut_short_opens_nothing(
+    gateway: Running, rest: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (gateway.home / "tenants.yml").write_text(rest)
+    with caplog.at_level(logging.ERROR):
+        await gateway.app.state.reload()
+    assert any("tenants.yml:1: the key tenants is missing, which" in message for message in caplog.messages)
+    assert 'current{file="tenants.yml"} 0.0' in (await gateway.client.get("/-/metrics")).text
+    assert (await gateway.register(spec("/health"), tenant="revenue")).status_code == 403
+
+
 async def test_a_change_and_a_roll_back_are_judged_too(gateway: Running) -> None:
     operator = gateway.bearer(roles=("api_admin",))
     made = await gateway.register(spec("/old", tenant="revenue"))

@@ -273,12 +273,15 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> Any:
-    """The claim `name`; without one, dots select members of objects: ``realm_access.roles``."""
+    """The claim `name`; without one, dots select members of objects: ``realm_access.roles``. False where something on
+    the way is no object, since that is malformed and not absent."""
     if name in claims or "." not in name:
         return claims.get(name)
     value: Any = claims
     for step in name.split("."):
-        value = value.get(step) if isinstance(value, dict) else None
+        if value is None:
+            return None
+        value = value.get(step) if isinstance(value, dict) else False
     return value
 
 

@@ -80,6 +80,18 @@ async def test_a_tenant_that_cant_be_read_is_not_none(
         await route(trust_in(pair))(bearer(pair.sign(claims_of(tenant=strange))))
 
 
+@pytest.mark.parametrize("strange", ["revenue", ["revenue"], [{"tenant": "revenue"}], {"tenant": 7}, {"tenant": ""}, 0])
+async def test_a_tenant_that_is_not_where_it_should_be_is_not_none(
+    strange: Any, bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any
+) -> None:
+    pair = make_pair("RS256")
+    trust = trust_in(pair, tenant_claim="org.unit.tenant")
+    with pytest.raises(Unauthorized, match="the claim org.unit.tenant is not a tenant's name"):
+        await route(trust)(bearer(pair.sign(claims_of(org={"unit": strange}))))
+    for claims in ({}, {"org": None}, {"org": {}}, {"org": {"unit": {"tenant": None}}}):
+        assert (await route(trust)(bearer(pair.sign(claims_of(**claims))))).tenant == ""
+
+
 async def test_a_client_without_a_user_is_known_by_its_id(
     bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any
 ) -> None:
