@@ -73,7 +73,7 @@ def build(settings: Settings) -> Bridge:
     give_memory(settings.max_json)
     runtime = Runtime(settings)
     figures = (runtime.credentials.counts, runtime.files.states, runtime.limits.states, runtime.trust.states)
-    metrics = Metrics(runtime.mesh.ejections, *figures)
+    metrics = Metrics(runtime.mesh.ejections, *figures, runtime.trust.introspections)
     access = open_log(settings, metrics, Failures())
     gateway = Gateway(settings, access, runtime.fronts.unmatched)
     callers, readers = _callers(runtime)

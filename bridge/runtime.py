@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -186,6 +187,9 @@ class Runtime:
         async with self._reading:  # or what was read first could be taken last
             with self._read("issuers", self.settings.issuers):
                 await self.trust.reload(self.settings)
+                own = {file.resolve() for file in self.trust.files}
+                secrets = self.binder.secrets
+                self.binder.secrets = replace(secrets, reserved=secrets.reserved | own)
 
     async def _follow_issuers(self) -> None:
         """``issuers.yml`` has changed. Routes may name an issuer that it did not have before."""

@@ -73,6 +73,7 @@ class Metrics(Collector):
     :param files: likewise: each of the operator's files, and whether it is in force as it is written.
     :param issuers: likewise: issuers of tokens, and the seconds for which their keys may be used if no fetch succeeds.
     :param limits: likewise: figures of the store of limits, by name.
+    :param introspections: likewise: requests about tokens by issuer and outcome.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -84,9 +85,10 @@ class Metrics(Collector):
         files: Callable[[], Iterable[tuple[str, bool]]] = tuple,
         limits: Callable[[], Iterable[tuple[str, float]]] = tuple,
         issuers: Callable[[], Iterable[tuple[str, float]]] = tuple,
+        introspections: Callable[[], Iterable[tuple[str, str, int]]] = tuple,
     ) -> None:
         self._ejections, self._tokens, self._files, self._limits = ejections, tokens, files, limits
-        self._issuers = issuers
+        self._issuers, self._introspections = issuers, introspections
         self._created = time.time()
         self._registry = CollectorRegistry()
         self.routes = Gauge("bridge_routes", "Routes that are live.", registry=self._registry)
@@ -174,6 +176,15 @@ class Metrics(Collector):
             for kind, outcome, total in counts:
                 tokens.add_metric([kind, outcome], float(total), self._created)
             yield tokens
+        if counts := self._introspections():
+            introspections = CounterMetricFamily(
+                "bridge_introspections",
+                "Requests about tokens to their issuers by outcome.",
+                labels=["issuer", "outcome"],
+            )
+            for issuer, outcome, total in counts:
+                introspections.add_metric([issuer, outcome], float(total), self._created)
+            yield introspections
 
     def _limit_metrics(self) -> Iterator[Metric]:
         refusals = CounterMetricFamily(

@@ -30,7 +30,7 @@ def routes(text: str, *others: str) -> dict[str, str]:
 
 def signed(issuer: str, key: Any, algorithm: str, **claims: Any) -> dict[str, str]:
     claims = {"iss": issuer, "aud": "REVENUE_PUBLIC", "sub": "ann", "exp": int(time.time()) + 600, **claims}
-    return {"authorization": f"Bearer {jwt.encode(claims, key, algorithm=algorithm)}"}
+    return {"authorization": f"Bearer {jwt.encode(claims, key, algorithm=algorithm, headers={'typ': 'at+jwt'})}"}
 
 
 async def statuses(gateway: Running, headers: dict[str, str]) -> list[int]:
@@ -45,7 +45,7 @@ async def test_auth_and_issuers(
     monkeypatch.setenv("PAYROLL_SECRET", SECRET)
     address = f"http://127.0.0.1:{upstream.port}/jwks.json"
     files = {
-        "issuers.yml": ISSUERS.replace("https://idp.example/jwks.json", address),
+        "issuers.yml": ISSUERS.replace("  algorithms:", f"  jwks_url: {address}\n  algorithms:", 1),
         "court-keys.json": json.dumps({"keys": [ECAlgorithm.to_jwk(es.public_key(), as_dict=True)]}),
     }
     assert address in files["issuers.yml"]

@@ -60,6 +60,7 @@ class Introspector:
     """The tokens of one issuer.
 
     :param issuer: how its claims are read.
+    :param count: counts requests by their outcome: ``active``, ``refused``, ``failed``.
     :param clock: seconds, monotonic. :param now: Unix seconds.
     """
 
@@ -69,10 +70,11 @@ class Introspector:
         entry: Introspection,
         endpoint: IntrospectionEndpoint,
         *,
+        count: Callable[[str], None] = lambda outcome: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.issuer, self.entry = issuer, entry
+        self.issuer, self.entry, self._count = issuer, entry, count
         self._endpoint, self._clock, self._now = endpoint, clock, now
         self._active: OrderedDict[bytes, _Active] = OrderedDict()
         self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
@@ -166,8 +168,10 @@ class Introspector:
         try:
             answer = await self._endpoint.ask(token)
         except IssuerUnavailable as error:
+            self._count("failed")
             return error
         except Exception as error:
+            self._count("failed")
             log.exception("introspection at %s", self.issuer.name)
             return self._endpoint.unavailable(f"the request failed: {type(error).__name__}")
         flight = self._flights.get(digest)
@@ -175,11 +179,13 @@ class Introspector:
         try:
             verified = self._judge(answer)
         except Unauthorized as error:
+            self._count("refused")
             refused = _Refused(error.detail, began + self.entry.negative_cache)
             if is_newest:
                 self._active.pop(digest, None)
                 _keep(self._refused, digest, refused)
             return refused
+        self._count("active")
         if is_newest:
             self._refused.pop(digest, None)
             until = began + self.entry.cache
@@ -210,6 +216,8 @@ def _check_kind(answer: Mapping[str, Any]) -> None:
     kind, use = answer.get("token_type"), answer.get("token_use")
     if kind is not None and (not isinstance(kind, str) or kind.lower() not in _ACCESS_TYPES):
         refuse("The token is no access token.")
+    if kind is not None and kind.lower() == "dpop" and "cnf" not in answer:  # RFC 9449, section 6.2
+        refuse("The token is bound to a key that its issuer does not tell.")
     if isinstance(use, str) and use.lower() in _OTHER_USES:
         refuse("The token is no access token.")
     try:

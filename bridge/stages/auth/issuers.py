@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -166,6 +167,7 @@ class Trust:
         self.local: LocalIssuer | None = None
         self.verifier = TokenVerifier({issuer.name: issuer for issuer in issuers})
         self.introspectors: dict[str, Introspector] = {}
+        self._introspections: Counter[tuple[str, str]] = Counter()
         self.files: list[Path] = []
         #: The entries that `verifier` was made from, by issuer.
         self._entries: dict[str, Issuer] = {}
@@ -345,7 +347,15 @@ class Trust:
             raise _BadSource(str(error), "introspection", error.key) from None
         url = partial(self._introspection_url, entry.issuer, asked.url)
         connections = UrlClient(client.tls, per_address=AT_ONCE)
-        return Introspector(issuer, asked, IntrospectionEndpoint(entry.issuer, url, client.authentication, connections))
+        endpoint = IntrospectionEndpoint(entry.issuer, url, client.authentication, connections)
+        return Introspector(issuer, asked, endpoint, count=partial(self._count_introspection, entry.issuer))
+
+    def _count_introspection(self, issuer: str, outcome: str) -> None:
+        self._introspections[issuer, outcome] += 1
+
+    def introspections(self) -> list[tuple[str, str, int]]:
+        """Issuer, outcome and number of requests about tokens. Any thread may call this."""
+        return [(issuer, outcome, count) for (issuer, outcome), count in list(self._introspections.items())]
 
     async def _introspection_url(self, issuer: str, url: str | None) -> str:
         """:raises IssuerUnavailable: the issuer's metadata, which name it, can't be had or don't name it."""

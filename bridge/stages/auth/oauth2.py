@@ -10,11 +10,11 @@ from bridge.api.authenticator import Security
 from bridge.api.call import Call, Identity
 from bridge.api.spec import auth as spec
 from bridge.config.settings import Networks
-from bridge.errors import BindError, Fault
+from bridge.errors import BindError, Fault, IssuerUnavailable, Unauthorized
 from bridge.stages.auth.bearer import BearerAuthenticator
 from bridge.stages.auth.introspection import Introspector
 from bridge.stages.auth.issuers import Trust
-from bridge.stages.auth.jwt import refuse
+from bridge.stages.auth.jwt import Verified, refuse
 from bridge.stages.auth.possession import Possession, challenging, with_proof
 from bridge.stages.auth.sources import security_of
 
@@ -47,11 +47,23 @@ class OAuth2Authenticator(BearerAuthenticator):
 
     async def __call__(self, call: Call) -> Identity:
         token = self._token(call)
-        introspector = self._trust.introspector(self._issuer)
-        if introspector is None:  # issuers.yml was read again
-            refuse("The token comes from an issuer that is not trusted here.")
         with challenging(call):
-            return self._judged(await introspector.ask(token), call, token)
+            return self._judged(await self._verified(token), call, token)
+
+    async def _verified(self, token: str) -> Verified:
+        while True:
+            introspector = self._trust.introspector(self._issuer)
+            if introspector is None:
+                refuse("The token comes from an issuer that is not trusted here.")
+            try:
+                verified = await introspector.ask(token)
+            except (IssuerUnavailable, Unauthorized):
+                if self._trust.introspector(self._issuer) is introspector:
+                    raise
+            else:
+                if self._trust.introspector(self._issuer) is introspector:
+                    return verified
+            # The issuer's entry was changed or removed while it was asked: what is trusted now decides.
 
     @property
     def remarks(self) -> Sequence[str]:

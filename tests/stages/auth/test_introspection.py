@@ -280,6 +280,7 @@ async def test_the_caller_is_who_authorized_the_token(make: Any, claims: Any, su
         ({"token_type": "refresh_token"}, "no access token"),
         ({"token_type": "N_A"}, "no access token"),
         ({"token_type": ["Bearer"]}, "no access token"),
+        ({"token_type": "DPoP"}, "bound to a key that its issuer does not tell"),
         ({"token_use": "refresh_token"}, "no access token"),
         ({"typ": "Refresh"}, "no access token"),
         ({"typ": "Offline"}, "no access token"),
@@ -301,7 +302,7 @@ async def test_tokens_that_are_refused(make: Any, answer: Any, words: str) -> No
 
 
 @pytest.mark.parametrize(
-    "answer", [{"iss": None}, {"typ": "Bearer"}, {"token_type": "DPoP", "nonce": "n"}, {"exp": None}]
+    "answer", [{"iss": None}, {"typ": "Bearer"}, {"token_type": "DPoP", "cnf": {}, "nonce": "n"}, {"exp": None}]
 )
 async def test_what_servers_say_of_access_tokens(make: Any, answer: Any) -> None:
     async with endpoint(says(ACTIVE | answer)) as server:

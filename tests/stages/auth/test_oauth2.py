@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from bridge.api.spec.auth import Auth
 from bridge.cli.offline import explanation
 from bridge.config.settings import Settings
 from bridge.errors import BindError, Forbidden, IssuerUnavailable, SettingsError, Unauthorized
+from bridge.runtime import Runtime
 from bridge.stages.auth.api_key import MemoryKeys
 from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.discovery import IssuerMetadata
@@ -146,6 +148,9 @@ async def test_calls_through_the_gateway(
     assert await call("/either", "opaque") == (200, "")
     assert len(idp.asked) == asked + 1
 
+    metrics = (await running.client.get("/-/metrics")).text
+    assert f'bridge_introspections_total{{issuer="{ISSUER}",outcome="active"}} {len(idp.asked) - 2}.0' in metrics
+    assert f'bridge_introspections_total{{issuer="{ISSUER}",outcome="refused"}} 2.0' in metrics
     del clients.tokens["opaque"]
     assert await call("/plain", "opaque") == (401, "unauthorized")
     clients.clients["bridge"] = "changed"
@@ -309,6 +314,39 @@ async def test_issuers_are_read_again(
         await route(bearer("t"))
     assert route.openapi_scheme().requirements == ({"oauth2_https_idp_test": []},)
     await made.aclose()
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+async def test_a_call_under_way_is_judged_by_what_the_entry_says_now(
+    trust: Any, tmp_path: Path, idp: Endpoint, clients: TokenClients, is_trusted: bool
+) -> None:
+    made = trust(entry(idp.url))
+    route = build({"type": "oauth2"}, made)
+    idp.gate.clear()
+    call = asyncio.create_task(route(bearer("t")))
+    await idp.arrived.wait()
+    second = TokenClients(bridge=SECRET)
+    second.tokens["t"] = {"sub": "ann"}
+    async with endpoint(oauthlib_endpoint(second)) as moved:
+        (tmp_path / "issuers.yml").write_text(json.dumps([entry(moved.url)] if is_trusted else []))
+        await made.reload(Settings(home=tmp_path, local_issuer="off"), {"IDP_CLIENT": SECRET})
+        if is_trusted:
+            assert (await call).subject == "ann"
+        else:
+            with pytest.raises(Unauthorized, match="not trusted here"):
+                await call
+        await made.aclose()
+
+
+async def test_files_of_a_new_entry_are_not_for_routes_either(tmp_path: Path, idp: Endpoint) -> None:
+    runtime = Runtime(Settings(home=tmp_path))
+    (tmp_path / "own").write_text(SECRET)
+    new = {"issuer": ISSUER, "introspection": {"url": idp.url, "client_id": "b", "client_secret": {"$file": "own"}}}
+    (tmp_path / "issuers.yml").write_text(json.dumps([new]))
+    assert not runtime.binder.secrets.reserves(tmp_path / "own")
+    await runtime._follow_issuers()
+    assert runtime.binder.secrets.reserves(tmp_path / "own")
+    await runtime.aclose()
 
 
 # --- beside other kinds ------------------------------------------------------------------------------------------
