@@ -204,6 +204,17 @@ async def test_the_service_may_get_a_token_in_exchange(
     assert upstream.seen[-1].header("authorization") == ["Bearer for-opaque"]
 
 
+async def test_a_token_that_is_bound_to_a_key_is_nobody_elses(
+    running: Running, clients: TokenClients, idp: Endpoint
+) -> None:
+    """RFC 8705, section 3.2, and RFC 9449, section 6.2: the answer says to which."""
+    for cnf in ({"x5t#S256": "A" * 43}, {"jkt": "A" * 43}):
+        clients.tokens["bound"] = {"sub": "ann", "aud": "AREA", "cnf": cnf}
+        answer = await running.client.get("/plain", headers={"authorization": "Bearer bound"})
+        assert answer.status_code == 401
+    assert len(idp.asked) == 2
+
+
 # --- which issuer is asked -------------------------------------------------------------------------------------
 
 
