@@ -160,6 +160,16 @@ class Metrics(Collector):
             for name, current in states:
                 files.add_metric([name], float(current))
             yield files
+        if counts := self._tokens():
+            tokens = CounterMetricFamily(
+                "bridge_token_requests", "Requests to token endpoints by outcome.", labels=["kind", "outcome"]
+            )
+            for kind, outcome, total in counts:
+                tokens.add_metric([kind, outcome], float(total), self._created)
+            yield tokens
+        yield from self._issuer_metrics()
+
+    def _issuer_metrics(self) -> Iterator[Metric]:
         if keys := self._issuers():
             issuers = GaugeMetricFamily(
                 "bridge_issuer_keys_seconds",
@@ -169,13 +179,6 @@ class Metrics(Collector):
             for name, remaining in keys:
                 issuers.add_metric([name], remaining)
             yield issuers
-        if counts := self._tokens():
-            tokens = CounterMetricFamily(
-                "bridge_token_requests", "Requests to token endpoints by outcome.", labels=["kind", "outcome"]
-            )
-            for kind, outcome, total in counts:
-                tokens.add_metric([kind, outcome], float(total), self._created)
-            yield tokens
         if counts := self._introspections():
             introspections = CounterMetricFamily(
                 "bridge_introspections",
