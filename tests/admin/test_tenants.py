@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge.cli.offline import judge
+from bridge.config.settings import load
 from tests.conftest import Running, Start
 
 TENANTS = """\
@@ -267,3 +271,13 @@ async def test_a_bound_caller_sees_its_tenant_alone(gateway: Running) -> None:
 async def test_a_field_that_names_several_tenants_is_refused(gateway: Running) -> None:
     fields = [*gateway.bearer(sub="boss").items(), ("x-tenant", "health"), ("x-tenant", "revenue")]
     assert (await gateway.client.get("/-/routes", headers=fields)).status_code == 400
+
+
+async def test_check_warns_of_the_operators_own_files(tmp_path: Path) -> None:
+    (tmp_path / "routes").mkdir()
+    (tmp_path / "routes/a.yml").write_text(json.dumps(spec("/v1/vats", tenant="revenue")))
+    (tmp_path / "mesh.yml").write_text("svc: 127.0.0.1:9")
+    (tmp_path / "tenants.yml").write_text(TENANTS)
+    faults, notes, count = await judge(load({}, home=tmp_path), [])
+    assert (faults, count) == ([], 1)
+    assert [note.partition("a.yml: ")[2][:40] for note in notes] == ["route: /v1/vats is not below a path of the"[:40]]

@@ -8,6 +8,7 @@ import pytest
 
 from bridge.config.tenants_file import TenantsFile, read_tenants
 from bridge.errors import SettingsError
+from tests.counting import counted
 
 GOOD = """\
 tenants:
@@ -104,6 +105,18 @@ def test_who_has_a_role(tmp_path: Path) -> None:
             "tenants:\n  a: {hosts: ['*.b.x']}\n  b: {hosts: ['*.x']}\n",
             ":3: tenants.b.hosts[0]: *.x overlaps with *.b.x, which a owns",
         ),
+        (
+            "tenants:\n  a: {paths: [/a]}\n  b: {paths: [/b, /a]}\n",
+            ":3: tenants.b.paths[1]: /a overlaps with /a, which a owns",
+        ),
+        (
+            "tenants:\n  a: {paths: [/a/b, /a/b/c]}\n  b: {paths: [/]}\n",
+            ":3: tenants.b.paths[0]: / overlaps with /a/b, which a owns",
+        ),
+        (
+            "tenants:\n  a: {hosts: ['*.x']}\n  b: {hosts: ['*.x', x]}\n",
+            ":3: tenants.b.hosts[0]: *.x overlaps with *.x, which a owns",
+        ),
         ("roles:\n- {role: clerk, tenant: a, claims: {a: b}}\n", ":2: roles[0].role: 'clerk' is not one of"),
         ("roles:\n- {role: auditor, claims: {a: b}}\n", ":2: roles[0].tenant: "),
         ("roles:\n- {role: auditor, tenant: a}\n", ":2: roles[0]: it names nobody; write subjects, claims or both"),
@@ -120,3 +133,21 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, fault: 
         read(tmp_path, text)
     assert f"{tmp_path}/tenants.yml{fault}" in str(caught.value)
     assert len(caught.value.faults) == 1
+
+
+def test_what_one_tenant_owns_may_overlap(tmp_path: Path) -> None:
+    assert read(tmp_path, "tenants: {a: {paths: [/a, /a/b, /a], hosts: ['*.x', b.x]}, b: {hosts: [x, bx]}}").tenants
+
+
+async def test_the_time_does_not_grow_with_the_square_of_the_tenants(tmp_path: Path) -> None:
+    calls = []
+    for count in (100, 800):
+        text = "".join(f"  t{at}: {{paths: [/t{at}/a, /t{at}/b], hosts: ['*.t{at}.x']}}\n" for at in range(count))
+        path = tmp_path / f"{count}.yml"
+        path.write_text(f"tenants:\n{text}")
+
+        async def work(path: Path = path) -> None:
+            read_tenants(path)
+
+        calls.append(sum(await counted(work)) / count)
+    assert calls[1] < 1.2 * calls[0]
