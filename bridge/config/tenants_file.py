@@ -143,8 +143,8 @@ def _overlaps(tenants: Mapping[str, TenantEntry]) -> Iterator[tuple[KeyPath, str
                 first = owners.setdefault(key, own)
                 below.append((own, above if first is own else [key, *above]))
         told: set[_Own] = set()
-        for own, above in below:
-            others = (owners.get(key) for key in above)
+        for own, keys in below:
+            others = (owners.get(key) for key in keys)
             other = next((one for one in others if one is not None and one.tenant != own.tenant), None)
             if other is None:
                 continue
