@@ -80,8 +80,8 @@ class SeveralLimiter:
         verdicts: list[Verdict] = []
         taken: list[Taken] = []
         for one in self._parts:
-            cost = one.cost
-            if cost.__class__ is not int and not (cost := cost_of(cost, call)):
+            cost = one.cost if isinstance(one.cost, int) else cost_of(one.cost, call)
+            if not cost:
                 continue
             key, counter = one.whose(identity, call, route_tenant), one.inside if internal else one.outside
             verdicts.append(verdict := counter.take(key, now, cost))

@@ -141,7 +141,12 @@ class RedisLimiter:
                 self._shared.give_back(missing)
 
         self._shared.ask(missing, answered)
-        answer = await future
+        try:
+            answer = await future
+        except asyncio.CancelledError:
+            if not future.cancelled():  # the answer was here, and the task had not gone on yet
+                answered(future.result())
+            raise
         if isinstance(answer, RedisAway):
             raise answer
         return answer

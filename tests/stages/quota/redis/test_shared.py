@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,8 +11,9 @@ import pytest
 from bridge.api.call import Call, CallerLimit, Identity
 from bridge.api.limiter import Limiter
 from bridge.api.spec.route import RouteSpec
-from bridge.stages.quota.redis.connection import asked
+from bridge.stages.quota.redis.connection import RedisAway, asked
 from bridge.stages.quota.redis.limiter import RedisLimiter
+from bridge.stages.quota.redis.shared import Answer, Demand
 from bridge.stages.quota.redis.store import RedisLimits
 from tests.stages.quota.redis.conftest import Gateways, take
 
@@ -163,6 +164,31 @@ async def test_a_call_given_up_while_redis_is_asked_gives_everything_back(gatewa
         verdict = await take(limiter, ANN)
         assert verdict.allowed
         assert '"client";r=49;' in dict(verdict.headers())["ratelimit"]
+
+
+async def test_a_call_given_up_as_the_answer_comes_gives_everything_back(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its task is cancelled between the answer and its next step."""
+    async with gateways() as [store]:
+        limiter = bind(store, {"concurrency": 1}, {"rps": 0.001, "burst": 50})
+        task = asyncio.ensure_future(limiter.take(ANN, Call(peer="192.0.2.7"), ""))
+        ask = store.shared.ask
+
+        def ask_and_cancel(demands: Sequence[Demand], done: Callable[[Answer | RedisAway], None]) -> None:
+            def answered(answer: Answer | RedisAway) -> None:
+                done(answer)
+                task.cancel()
+
+            ask(demands, answered)
+
+        monkeypatch.setattr(store.shared, "ask", ask_and_cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        monkeypatch.undo()
+        await returned(store)
+        assert store.shared._open == {}
+        assert '"client";r=49;' in dict((await take(limiter, ANN)).headers())["ratelimit"]
 
 
 async def test_internal_callers_and_own_limits(gateways: Gateways) -> None:
