@@ -60,7 +60,8 @@ class Callers:
         A token that names a tenant is never more than that tenant's, whatever bindings say.
         """
         bound = defaultdict[str, set[str]](set)
-        for binding in self._bindings():
+        # Not of a caller without an issuer, who has an API key: whoever makes a key chooses its subject.
+        for binding in self._bindings() if "iss" in identity.claims else ():
             if binding.covers(identity.subject, identity.claims):
                 bound[binding.tenant].add(binding.role)
         everywhere = bound.pop(EVERYWHERE, set())

@@ -4,6 +4,7 @@ one that was made by ``/-/bindings``."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -53,16 +54,23 @@ class RoleBinding(Model):
             raise ValueError("issuer is missing: two issuers may have one subject for two persons")
         return self
 
+    @cached_property
+    def lookup(self) -> tuple[frozenset[str] | None, tuple[tuple[str, frozenset[str]], ...]]:
+        """`subjects` and `claims`, in which a text is found at once: each call of the admin API asks each binding."""
+        subjects = None if self.subjects is None else frozenset(self.subjects)
+        return subjects, tuple((name, frozenset(texts)) for name, texts in (self.claims or {}).items())
+
     def covers(self, subject: str, claims: Mapping[str, Any]) -> bool:
         """Whether a caller with a verified token of these `claims` has the role."""
         if self.issuer is not None and claims.get("iss") != self.issuer:
             return False
-        if self.subjects is not None and subject not in self.subjects:
+        subjects, wanted = self.lookup
+        if subjects is not None and subject not in subjects:
             return False
-        return all(_has(claims, name, texts) for name, texts in (self.claims or {}).items())
+        return all(_has(claims, name, texts) for name, texts in wanted)
 
 
-def _has(claims: Mapping[str, Any], name: str, texts: tuple[str, ...]) -> bool:
+def _has(claims: Mapping[str, Any], name: str, texts: frozenset[str]) -> bool:
     value = claim_of(claims, name)
     values = value if isinstance(value, list) else [value]
     return any(isinstance(one, str) and one in texts for one in values)

@@ -120,6 +120,28 @@ async def test_bindings_are_bounded_and_outlive_a_restart(
         assert (await kim("GET", "/-/routes")).status_code == 403
 
 
+async def test_an_api_key_has_no_role_by_a_binding(start: Start) -> None:
+    """An admin of a tenant chooses the subjects of its keys."""
+    everywhere = {"role": "auditor", "tenant": "*", "claims": {"sub": ["boss"]}}
+    async with start(mesh={}, admin_public="none") as gateway:
+        assert (await Person(gateway, "root", "", "api_admin")("POST", "/-/bindings", everywhere)).status_code == 201
+        made = await Person(gateway, "ann", "health", "api_admin")("POST", "/-/keys", {"subject": "boss"})
+        key = {"x-api-key": made.json()["key"]}
+        assert (await gateway.client.get("/-/metrics", headers=key)).status_code == 403
+        assert (await Person(gateway, "boss", "health", "clerk")("GET", "/-/metrics")).status_code == 200
+
+
+async def test_bindings_of_a_tenant_have_a_size(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.catalog.store.bindings.BINDINGS_SIZE", 1000)
+    boss = Person(gateway, "boss", "", "clerk")
+    assert (await boss("POST", "/-/bindings", BINDING)).status_code == 201
+    large = BINDING | {"subjects": ["x" * 500, "y" * 500]}
+    refused = await boss("POST", "/-/bindings", large)
+    assert (refused.status_code, "have at most" in refused.text) == (409, True), refused.text
+    assert (await boss("PUT", "/-/bindings/1", large)).status_code == 409
+    assert (await boss("PUT", "/-/bindings/1", BINDING | {"subjects": ["x" * 800]})).status_code == 200
+
+
 async def test_a_binding_that_cannot_be_read_gives_nobody_a_role(start: Start, tmp_path: Path) -> None:
     import sqlite3
 

@@ -117,6 +117,7 @@ class Approval:
 
 
 BINDINGS = 1000  #: role bindings that each tenant may have
+BINDINGS_SIZE = 4 << 20  #: characters that they may have together, since each process reads all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,7 @@ class Store(Protocol):
         """Replace a role binding, or make one where `binding_id` is 0.
 
         :raises NotFound: there is none of this id.
-        :raises Conflict: the tenant has `BINDINGS` already.
+        :raises Conflict: the tenant has `BINDINGS` already, or they would have more than `BINDINGS_SIZE`.
         :raises Exception: what `judge` raises; nothing was changed.
         """
         ...

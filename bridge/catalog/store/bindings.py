@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 
-from bridge.catalog.store.base import BINDINGS, BindingJudge, BindingRevision, StoredBinding
+from bridge.catalog.store.base import BINDINGS, BINDINGS_SIZE, BindingJudge, BindingRevision, StoredBinding
 from bridge.config.role_binding import RoleBinding
 from bridge.errors import Conflict, NotFound
 
@@ -43,18 +43,22 @@ def of_all(db: sqlite3.Connection) -> Sequence[StoredBinding]:
 def put(
     db: sqlite3.Connection, binding_id: int, binding: RoleBinding, by: str, judge: BindingJudge | None
 ) -> StoredBinding:
-    """:raises NotFound: there is none of this id. :raises Conflict: there is no room for one more."""
+    """:raises NotFound: there is none of this id. :raises Conflict: there is no room for one more, or for its size."""
     record, now = _record(binding), time.time()
     if binding_id:
         _judged(db, binding_id, judge)
+    query = "SELECT count(*), coalesce(sum(length(record)), 0) FROM role_binding WHERE tenant = ? AND id <> ?"
+    count, size = db.execute(query, (binding.tenant, binding_id)).fetchone()
+    if count >= BINDINGS:
+        raise Conflict(f"There are {BINDINGS} role bindings already; delete some, or name several subjects in one.")
+    if size + len(record) > BINDINGS_SIZE:
+        raise Conflict(f"The role bindings of a tenant have at most {BINDINGS_SIZE >> 20} MB; delete some.")
+    if binding_id:
         db.execute(
             "UPDATE role_binding SET tenant = ?, record = ?, at = ?, by = ? WHERE id = ?",
             (binding.tenant, record, now, by, binding_id),
         )
     else:
-        count = db.execute("SELECT count(*) FROM role_binding WHERE tenant = ?", (binding.tenant,)).fetchone()[0]
-        if count >= BINDINGS:
-            raise Conflict(f"There are {BINDINGS} role bindings already; delete some, or name several subjects in one.")
         row = (binding.tenant, record, now, by)
         cursor = db.execute("INSERT INTO role_binding (tenant, record, at, by) VALUES (?, ?, ?, ?)", row)
         assert cursor.lastrowid is not None
