@@ -11,8 +11,8 @@ with, paths that another tenant or the operator has published. A tenant's regist
 Hosts count as in the matcher: a route without ``host`` is published at every host. A route keeps the paths that it had
 before a change. The operator's routes (files, and registrations of a publisher without a tenant) are not checked.
 
-Where ``tenants.yml`` says who owns paths and hosts, nobody has them by being first: what one tenant publishes at a host of
-its own keeps no other tenant from the paths that are the other's.
+Where ``tenants.yml`` says who owns paths and hosts, nobody has them by being first: what one tenant publishes at a host
+of its own keeps no other tenant from the paths that are the other's.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ async def test_a_tenant_that_is_not_where_it_should_be_is_not_none(
 ) -> None:
     pair = make_pair("RS256")
     trust = trust_in(pair, tenant_claim="org.unit.tenant")
-    with pytest.raises(Unauthorized, match="the claim org.unit.tenant is not a tenant's name"):
+    with pytest.raises(Unauthorized, match=r"the claim org\.unit\.tenant is not a tenant's name"):
         await route(trust)(bearer(pair.sign(claims_of(org={"unit": strange}))))
     for claims in ({}, {"org": None}, {"org": {}}, {"org": {"unit": {"tenant": None}}}):
         assert (await route(trust)(bearer(pair.sign(claims_of(**claims))))).tenant == ""
