@@ -88,7 +88,8 @@ async def test_a_tenant_that_is_not_where_it_should_be_is_not_none(
     trust = trust_in(pair, tenant_claim="org.unit.tenant")
     with pytest.raises(Unauthorized, match=r"the claim org\.unit\.tenant is not a tenant's name"):
         await route(trust)(bearer(pair.sign(claims_of(org={"unit": strange}))))
-    for claims in ({}, {"org": None}, {"org": {}}, {"org": {"unit": {"tenant": None}}}):
+    absent: list[dict[str, Any]] = [{}, {"org": None}, {"org": {}}, {"org": {"unit": {"tenant": None}}}]
+    for claims in absent:
         assert (await route(trust)(bearer(pair.sign(claims_of(**claims))))).tenant == ""
 
 
