@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from bridge.api.spec.route import TENANT
 from bridge.api.spec.scalars import seconds
 from bridge.api.tls import default_context
 from bridge.config.settings import Settings
@@ -76,6 +77,7 @@ class Issuer(BaseModel):
     algorithms: Annotated[
         tuple[Algorithm, ...],
         BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else (v,) if isinstance(v, str) else v),
+        Field(min_length=1),
     ] = ()
     roles_claim: Annotated[str, Field(min_length=1)] = "roles"
     tenant_claim: Annotated[str, Field(min_length=1)] = "tenant"
@@ -83,7 +85,7 @@ class Issuer(BaseModel):
     token_types: Annotated[frozenset[str], BeforeValidator(_token_types)] = DEFAULT_TYPES
     #: Seconds that its clock and ours may be apart.
     leeway: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=MAX_LEEWAY, allow_inf_nan=False)] = LEEWAY
-    tenant: Annotated[str, Field(min_length=1, pattern=r"\S")] | None = None  #: of all its tokens
+    tenant: Annotated[str, Field(pattern=TENANT)] | None = None  #: of all its tokens
     #: Seconds past their freshness in which keys are used while the issuer does not answer.
     max_stale: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=LONGEST_STALE, allow_inf_nan=False)] = (
         MAX_STALE
@@ -101,6 +103,7 @@ class Issuer(BaseModel):
     @classmethod
     def _url(cls, url: str | None) -> str | None:
         parts = urlsplit(url or "https://-")
+        _ = parts.port  # ValueError, if it is none
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("it is no http or https URL")
         if parts.username or parts.password:
@@ -130,6 +133,8 @@ class Issuer(BaseModel):
             raise ValueError(f"max_stale is for keys that are fetched, and {sources[0]} is on this machine")
         if self.secret_env is not None and not SYMMETRIC.issuperset(self.algorithms):
             raise ValueError("a shared secret (secret_env) takes only HS256, HS384 and HS512 as algorithms")
+        if not {"secret_env", "jwks_file"}.intersection(sources) and (shared := SYMMETRIC.intersection(self.algorithms)):
+            raise ValueError(f"{min(shared)} is for a shared secret, which is not fetched; name it with secret_env")
         return self
 
     @property
