@@ -11,11 +11,12 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from bridge.api.spec.route import TENANT
 from bridge.api.spec.scalars import Model, Names, check_name
-from bridge.config.role_binding import RoleBinding
+from bridge.config.role_binding import EVERYWHERE, RoleBinding
 from bridge.config.specfile import faults_of
 from bridge.config.yaml import read_document
 from bridge.errors import Fault, KeyPath, SettingsError
 from bridge.http.template import decoded, parse_template
+from bridge.wording import suggestion
 
 _UPSTREAM = re.compile(r"([^:/]+)(?::([a-z0-9-]+))?")
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9._-]{1,253}")
@@ -99,10 +100,13 @@ def read_tenants(path: Path) -> TenantsFile:
         content = TenantsFile.model_validate(value)
     except ValidationError as error:
         raise SettingsError(faults_of(error, TenantsFile, value, document.lines(), file)) from None
-    overlaps = list(_overlaps(content.tenants or {}))
-    if overlaps:
+    faults = [*_overlaps(content.tenants or {}), *_unlisted(content)]
+    if "tenants" in value and content.tenants is None:
+        # Without the key, tenants may register anything: that is never what half a file says.
+        faults.append((("tenants",), "it is empty; list the tenants, or write {} if none may register anything"))
+    if faults:
         lines = document.lines()
-        raise SettingsError([Fault(reason, path, file, lines.at(path).line) for path, reason in overlaps])
+        raise SettingsError([Fault(reason, path, file, lines.at(path).line) for path, reason in faults])
     return content
 
 
@@ -122,6 +126,16 @@ def reread_tenants(path: Path, before: TenantsFile) -> TenantsFile:
         )
         raise SettingsError(Fault(reason, file=str(path), line=1))
     return content
+
+
+def _unlisted(content: TenantsFile) -> Iterator[tuple[KeyPath, str]]:
+    """Roles in tenants that the file does not list, and so in none that may publish."""
+    if content.tenants is None:
+        return
+    for number, role in enumerate(content.roles):
+        if role.tenant not in (EVERYWHERE, *content.tenants):
+            near = suggestion(role.tenant, content.tenants)
+            yield ("roles", number, "tenant"), f"{role.tenant!r} has no entry in tenants{near}"
 
 
 class _Own(NamedTuple):

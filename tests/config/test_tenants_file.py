@@ -117,6 +117,13 @@ def test_who_has_a_role(tmp_path: Path) -> None:
             "tenants:\n  a: {hosts: ['*.x']}\n  b: {hosts: ['*.x', x]}\n",
             ":3: tenants.b.hosts[0]: *.x overlaps with *.x, which a owns",
         ),
+        ("tenants:\n", ":1: tenants: it is empty; list the tenants, or write {} if none may register anything"),
+        ("tenants:\nroles: []\n", ":1: tenants: it is empty"),
+        (
+            "tenants: {revenue: {}}\nroles:\n- {role: auditor, tenant: '*', claims: {a: b}}\n"
+            "- {role: auditor, tenant: revenu, claims: {a: b}}\n",
+            ":4: roles[1].tenant: 'revenu' has no entry in tenants; did you mean 'revenue'?",
+        ),
         ("roles:\n- {role: clerk, tenant: a, claims: {a: b}}\n", ":2: roles[0].role: 'clerk' is not one of"),
         ("roles:\n- {role: auditor, claims: {a: b}}\n", ":2: roles[0].tenant: "),
         ("roles:\n- {role: auditor, tenant: a}\n", ":2: roles[0]: it names nobody; write subjects, claims or both"),
