@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-import bridge.gateway.table
+import bridge.stages.quota.store
 from bridge.stages.quota.memory import MemoryLimiter
 
 SHORT = {
@@ -70,7 +70,7 @@ async def test_register_asks_for_the_publisher_role(gateway: Any) -> None:
 
 
 async def test_the_51st_call_in_a_second_is_429(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridge.gateway.table, "MemoryLimiter", partial(MemoryLimiter, clock=lambda: 1000.0))
+    monkeypatch.setattr(bridge.stages.quota.store, "MemoryLimiter", partial(MemoryLimiter, clock=lambda: 1000.0))
     await gateway.register(SHORT)
     token = gateway.bearer(audience="ELECTION_PUBLIC", sub="a")
     answers = await asyncio.gather(*[gateway.client.get("/v1/counts", headers=token) for _ in range(51)])
