@@ -42,6 +42,7 @@ from bridge.plugins import Transformers
 from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.client_cas import ClientCas
 from bridge.stages.auth.issuers import Trust
+from bridge.stages.auth.needs import ways_around
 from bridge.stages.auth.possession import possession_of, wants_certificates
 from bridge.stages.quota.setting import open_limits, password_file
 from bridge.transport.fetch import Fetcher
@@ -125,9 +126,10 @@ class Runtime:
         private = ["cache: has no effect, since replies of the callers' sessions (cookies) are private"]
         unused = private if spec.cookies is not None and spec.cache is not None else []
         foreign = [f"{key}: {reason}" for key, reason in self.tenancy.refusals(spec, route.owned)]
+        around = ways_around(spec.auth, route.operations)
         shown = [_NO_CERTIFICATES] if wants_certificates(spec.auth) and not self._sees_certificates else []
         upstream = [f"upstream: {warning}" for warning in mesh_warnings]
-        return [*route.warnings, *unused, *shown, *dates, *foreign, *upstream]
+        return [*route.warnings, *unused, *around, *shown, *dates, *foreign, *upstream]
 
     @property
     def _sees_certificates(self) -> bool:

@@ -133,7 +133,8 @@ class Issuer(BaseModel):
             raise ValueError(f"max_stale is for keys that are fetched, and {sources[0]} is on this machine")
         if self.secret_env is not None and not SYMMETRIC.issuperset(self.algorithms):
             raise ValueError("a shared secret (secret_env) takes only HS256, HS384 and HS512 as algorithms")
-        if not {"secret_env", "jwks_file"}.intersection(sources) and (shared := SYMMETRIC.intersection(self.algorithms)):
+        shared = SYMMETRIC.intersection(self.algorithms)
+        if shared and not {"secret_env", "jwks_file"}.intersection(sources):
             raise ValueError(f"{min(shared)} is for a shared secret, which is not fetched; name it with secret_env")
         return self
 

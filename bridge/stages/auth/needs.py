@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import permutations
 from typing import Any
 
 from bridge.api.call import Identity
-from bridge.api.spec.auth import MethodNeeds
+from bridge.api.spec.auth import AnyAuth, Auth, MethodNeeds
 from bridge.api.stream import WEBSOCKET
+from bridge.api.transformer import Operation
 from bridge.errors import Forbidden
 from bridge.stages.auth.jwt import REALM
 
@@ -72,6 +74,29 @@ class Needs:
             more = self._methods.get(method)
             if more is not None:
                 more.judge(identity)
+
+
+def ways_around(auth: Auth, operations: Iterable[Operation]) -> list[str]:
+    """A sentence on each pair of HTTP methods by which the same methods of a service are called, under conditions
+    (``auth.methods``) by the one and not by the other: a gRPC method has an automatic path, a POST, beside those of its
+    rules."""
+    ways: dict[str, set[str]] = {}
+    for operation in operations:
+        if operation.service is not None:
+            method = "GET" if operation.method in ("HEAD", WEBSOCKET) else operation.method
+            ways.setdefault(operation.service.path, set()).add(method)
+    pairs: dict[tuple[str, str], str] = {}
+    for kind in auth.any if isinstance(auth, AnyAuth) else (auth,):
+        needs: Mapping[Any, MethodNeeds] = getattr(kind, "methods", {})
+        for path, methods in ways.items():
+            for asked, other in permutations(sorted(methods), 2):
+                if asked in needs and needs.get(other) != needs[asked]:
+                    pairs.setdefault((asked, other), path)
+    return [
+        f"auth.methods: {path} can be called by {other}, too, without the conditions of {asked}; give {other} the "
+        f"same, or leave it out of the route's methods"
+        for (asked, other), path in pairs.items()
+    ]
 
 
 def require_role(identity: Identity, role: str) -> None:

@@ -116,8 +116,14 @@ def test_an_empty_file_trusts_nobody(home: Any, text: Any) -> None:
         ),
         ("- issuer: a\n  jwks_url: ftp://a.test/\n", "issuers.yml:2: jwks_url: it is no http or https URL"),
         ("- issuer: a\n  jwks_url: https://a.test:99999/\n", "issuers.yml:2: jwks_url: "),
-        ("- issuer: a\n  jwks_url: https://a.test/\n  algorithms: []\n", "issuers.yml:3: algorithms: it must not be empty"),
-        ("- issuer: a\n  jwks_url: https://a.test/\n  algorithms: [RS256, HS512]\n", "HS512 is for a shared secret, which"),
+        (
+            "- issuer: a\n  jwks_url: https://a.test/\n  algorithms: []\n",
+            "issuers.yml:3: algorithms: it must not be empty",
+        ),
+        (
+            "- issuer: a\n  jwks_url: https://a.test/\n  algorithms: [RS256, HS512]\n",
+            "HS512 is for a shared secret, which",
+        ),
         ("- issuer: https://a.test\n  algorithms: HS256\n", "issuers.yml:1: HS256 is for a shared secret, which"),
         ("- issuer: a\n  secret_env: S\n  tenant: a b\n", "issuers.yml:3: tenant: it must be of the form"),
         ("- issuer: a\n  jwks_url: https://u:p@a.test/\n", "issuers.yml:2: jwks_url: a URL with a password"),
