@@ -83,7 +83,7 @@ def test_what_cant_be_served_is_one_sentence(cli: Any, home: Path) -> None:
     assert "can't share limits kept in memory" in sentence("--workers", "2")
     assert "BRIDGE_MESH" in sentence("--port", "0", BRIDGE_MESH="carrier-pigeon:")
     assert "BRIDGE_STORE" in sentence("--port", "0", BRIDGE_STORE="mysql://x")
-    assert "BRIDGE_LIMITS" in sentence("--port", "0", BRIDGE_LIMITS="redis://x")
+    assert "BRIDGE_LIMITS" in sentence("--port", "0", BRIDGE_LIMITS="redis://x?on_failure=shut")
     assert "BRIDGE_COLOUR: no setting has this name" in sentence("--port", "0", BRIDGE_COLOUR="red")
     assert "can't be written" in sentence("--port", "0", BRIDGE_LOG="/dev/null/x")
     (home / "routes/a.yml").write_text(
