@@ -8,7 +8,7 @@ decided in `bridge.admin.access`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ from bridge.errors import (
     SpecError,
     UnsupportedMediaType,
 )
-from bridge.gateway.table import BoundRoute, Source, Table, spec_json
+from bridge.gateway.table import BoundRoute, RouteId, Source, Table, spec_json
 from bridge.http.memo import Memo
 from bridge.http.public_address import public_base
 from bridge.observe.metrics import Metrics
@@ -281,23 +281,31 @@ class Admin:
         return json_response({"status": "live"})
 
     async def ready(self, request: Request) -> Response:
-        ready = self._ready()
-        body: dict[str, Any] = {"status": "ready" if ready else "starting", "routes": len(self._registry.table.routes)}
-        if self._registry.broken:
-            body["broken"] = len(self._registry.broken)
+        """Whether the gateway serves, and how many routes; with the token of a tenant, how many of its own."""
+        ready, (live, broken) = self._ready(), self._seen_by(reader_of(request))
+        body: dict[str, Any] = {"status": "ready" if ready else "starting", "routes": len(live)}
+        if broken:
+            body["broken"] = len(broken)
         return json_response(body) if ready else json_response(body, 503, **{"retry-after": "1"})
 
     async def metrics(self, request: Request) -> Response:
         """All figures; with the token of a tenant, those of its routes."""
-        reader, live = reader_of(request), self._registry.table.routes
+        reader = reader_of(request)
+        live, broken = self._seen_by(reader)
         if reader is not None and reader.tenant:
-            own = {id for id, route in live.items() if route.source.spec.tenant == reader.tenant}
-            broken = {id for id, one in self._registry.broken.items() if one.source.spec.tenant == reader.tenant}
-            text = self._metrics.render_routes([str(id) for id in own | broken], len(own))
+            text = self._metrics.render_routes([str(id) for id in live | broken], len(live))
         else:
             self._metrics.routes.set(len(live))
             text = self._metrics.render()
         return Response(text, media_type=self._metrics.content_type)
+
+    def _seen_by(self, reader: Identity | None) -> tuple[Set[RouteId], Set[RouteId]]:
+        """The routes that are live, and those that can't serve; of a tenant's reader those of the tenant."""
+        live, broken = self._registry.table.routes, self._registry.broken
+        if reader is None or not reader.tenant:
+            return live.keys(), broken.keys()
+        own = {id for id, route in live.items() if route.source.spec.tenant == reader.tenant}
+        return own, {id for id, one in broken.items() if one.source.spec.tenant == reader.tenant}
 
     async def openapi(self, request: Request) -> Response:
         """The document for the host it is asked at, and for one ``tenant`` where the query names it."""

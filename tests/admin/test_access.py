@@ -114,6 +114,14 @@ async def test_a_tenants_token_reads_the_figures_of_its_own_routes(start: Start)
         assert "bridge_requests" not in await metrics("t3")
 
 
+async def test_a_tenants_token_reads_how_many_routes_of_its_own_there_are(start: Start) -> None:
+    async with start(mesh={}, routes=two_tenants(), admin_public="none") as gateway:
+        for tenant, routes in (("t1", 1), ("t3", 0), ("", 2)):
+            headers = gateway.bearer(roles=("auditor",), tenant=tenant)
+            ready = (await gateway.client.get("/-/health/ready", headers=headers)).json()
+            assert ready == {"status": "ready", "routes": routes}
+
+
 async def test_an_api_key_reads_metrics(start: Start, tmp_path: Path) -> None:
     settings = load({}, home=tmp_path / "home")
     keys = [(await new_key(settings, "prometheus", "", [role], [], ""))[0] for role in ("auditor", "clerk")]
