@@ -185,31 +185,39 @@ class Runtime:
         await self.registry.reload(rebind=True)
         self._tell_foreign()
 
-    async def _reload_issuers(self) -> None:
+    async def _reload_issuers(self) -> bool:
+        """Whether the file could be used."""
+        is_current = False
         async with self._reading:  # or what was read first could be taken last
             with self._read("issuers", self.settings.issuers):
                 await self.trust.reload(self.settings)
                 own = {file.resolve() for file in self.trust.files}
                 secrets = self.binder.secrets
                 self.binder.secrets = replace(secrets, reserved=secrets.reserved | own)
+                is_current = True
+        return is_current
 
     async def _follow_issuers(self) -> None:
         """``issuers.yml`` has changed. Routes may name an issuer that it did not have before."""
-        await self._reload_issuers()
-        log.info("%s: read again", self.settings.issuers)
-        await self.registry.reload(rebind=True)
+        if await self._reload_issuers():
+            log.info("%s: read again", self.settings.issuers)
+            await self.registry.reload(rebind=True)
 
-    async def _reload_tenants(self) -> None:
+    async def _reload_tenants(self) -> bool:
+        """Whether the file could be used."""
+        is_current = False
         async with self._reading:
             with self._read("tenants", self.settings.tenants):
                 path = self.settings.path(self.settings.tenants)
                 self.tenancy.content = await asyncio.to_thread(reread_tenants, path, self.tenancy.content)
+                is_current = True
+        return is_current
 
     async def _follow_tenants(self) -> None:
         """``tenants.yml`` has changed. It says who may do what from now on, and changes no live route."""
-        await self._reload_tenants()
-        log.info("%s: read again", self.settings.tenants)
-        self._tell_foreign()
+        if await self._reload_tenants():
+            log.info("%s: read again", self.settings.tenants)
+            self._tell_foreign()
 
     def _tell_foreign(self) -> None:
         """Log the live routes that name what their tenant does not own; they go on serving."""

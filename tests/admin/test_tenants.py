@@ -188,7 +188,7 @@ async def test_a_file_that_changes_cuts_off_nothing_and_says_what_it_would_refus
     assert (await gateway.register(spec("/v1/vat/b"), tenant="revenue")).status_code == 201
 
 
-async def test_the_file_is_followed(gateway: Running) -> None:
+async def test_the_file_is_followed(gateway: Running, caplog: pytest.LogCaptureFixture) -> None:
     """A file that is wrong leaves the last good one in force."""
     tenants = gateway.home / "tenants.yml"
 
@@ -204,11 +204,14 @@ async def test_the_file_is_followed(gateway: Running) -> None:
     await until("/late", 403)
     tenants.write_text(TENANTS.replace("/v1/vat, ", "/v1/vat, /late, "))
     await until("/late", 200)
+    caplog.set_level(logging.INFO, "bridge")
     tenants.write_text("tenants: []\n")
     async with asyncio.timeout(20):
         while 'current{file="tenants.yml"} 0.0' not in (await gateway.client.get("/-/metrics")).text:
             await asyncio.sleep(0.02)
     await until("/late", 200)
+    assert any(message.endswith("the tenants before it are kept") for message in caplog.messages)
+    assert "tenants.yml: read again" not in caplog.messages
 
 
 async def test_roles_alone_leave_paths_to_who_comes_first(start: Start) -> None:
