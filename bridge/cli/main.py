@@ -217,11 +217,14 @@ def check(
     from bridge.cli.offline import judge
 
     settings = settings_of(config)
-    faults, notes, count = run(lambda: judge(settings, specs or []))
+    faults, notes, count, access = run(lambda: judge(settings, specs or []))
     if as_json:
         rows = [{"file": f.file, "line": f.line or None, "key": f.key, "reason": f.reason} for f in faults]
-        out(json.dumps({"ok": not faults, "routes": count, "problems": rows, "notes": notes}))
+        out(json.dumps({"ok": not faults, "routes": count, "problems": rows, "notes": notes, "access": access}))
     else:
+        for row in access:
+            if row["needs"]:
+                out(f"{row['file']}: {row.get('method', '')} {row['route']}: {row['needs']}".replace("  ", " "))
         for note in notes:
             out(note)
         complain("\n".join(map(str, faults)))

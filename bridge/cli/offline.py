@@ -17,10 +17,12 @@ from xml.sax.saxutils import escape, quoteattr
 from lxml import etree
 from pydantic import BaseModel, ValidationError
 
+from bridge.admin.openapi.access import access_of, access_words, methods_with_needs
 from bridge.api.call import Call, GrpcRequest, HttpRequest, Identity
 from bridge.api.capabilities import Explaining, Importing, Remarking, Secretive, capability
 from bridge.api.grants import Grant, granted
 from bridge.api.importing import ImportOutput
+from bridge.api.spec.auth import NoAuth
 from bridge.api.spec.lifecycle import moment_text
 from bridge.api.spec.route import RouteSpec
 from bridge.api.transformer import Context
@@ -79,8 +81,15 @@ async def loaded(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault]
         await runtime.aclose()
 
 
-async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault], list[str], int]:
-    """Faults, notes on what is left out, and the number of routes in `files` (the routes folder when empty).
+def needs_of(spec: RouteSpec, method: str = "") -> str:
+    """What callers of a route need, and with `method` of that one alone; ``""``: nothing."""
+    words = access_words(access_of(spec.auth, method))
+    return "" if spec.auth == _OPEN else f"callers need {words}"
+
+
+async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault], list[str], int, list[dict[str, Any]]]:
+    """Faults, notes on what is left out, the number of routes in `files` (the routes folder when empty) that are all
+    right, and what their callers need: a row for each of them, and for each method whose calls need more.
 
     :raises SettingsError: a setting, or a file that one names, can't be used.
     """
@@ -105,7 +114,13 @@ async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault],
             faults += [placed(fault, refused.source) for fault in conflict.faults]
     finally:
         await runtime.aclose()
-    return faults, notes, len(routes)
+    rows: list[dict[str, Any]] = []
+    for route in routes:
+        spec = route.source.spec
+        for method in ("", *methods_with_needs(spec.auth)):
+            place = {"file": route.source.file, "route": spec.route} | ({"method": method} if method else {})
+            rows.append(place | {"access": access_of(spec.auth, method), "needs": needs_of(spec, method)})
+    return faults, notes, len(routes), rows
 
 
 async def _judged(runtime: Runtime, path: Path, number: int, draft: Draft) -> tuple[BoundRoute | None, list[Fault]]:
@@ -215,6 +230,7 @@ async def document(settings: Settings, host: str, tenant: str) -> dict[str, Any]
 
 # --- explain -----------------------------------------------------------------------------------------------------
 
+_OPEN = NoAuth(type="none")
 _SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|key|password|credential", re.IGNORECASE)
 _SECRET_ELEMENT = re.compile(r"password|passwd|secret|token|apikey|credential|nonce", re.IGNORECASE)
 MASK = "***"
@@ -251,7 +267,8 @@ async def explanation(
                 public = host or endpoint.spec.host or "localhost"
                 secure = settings.tls_cert is not None
                 call.forwarded = arrival("127.0.0.1", headers, settings.trusted_proxies, host=public, secure=secure)
-            return "\n".join([render(endpoint, *_outbound(endpoint, call)), *_remarks(endpoint, call)])
+            text = render(endpoint, *_outbound(endpoint, call), needs=needs_of(endpoint.spec, call.method))
+            return "\n".join([text, *_remarks(endpoint, call)])
         except BridgeError:
             raise
         except (Exception, SystemExit) as error:  # a plug-in may fail in any way
@@ -299,11 +316,18 @@ def _outbound(endpoint: Endpoint, call: Call) -> Sequence[HttpRequest | GrpcRequ
     return [replace(exchange.request, message=message) for message in messages] or [exchange.request]
 
 
-def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *rest: HttpRequest | GrpcRequest) -> str:
+def render(
+    endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *rest: HttpRequest | GrpcRequest, needs: str = ""
+) -> str:
     """`outbound` as readable text, with the messages of `rest` of the same stream. Secrets of the codec are masked, and
-    values whose names suggest a secret."""
+    values whose names suggest a secret.
+
+    :param needs: what callers need, as `needs_of` says it.
+    """
     spec = endpoint.route.source.spec
     to = f"to {spec.upstream.name}:{spec.upstream.port} by {endpoint.route.wire}"
+    if needs:
+        to += f"; {needs}"
     explainer, secret_holder = capability(endpoint.codec, Explaining), capability(endpoint.codec, Secretive)
     secrets = secret_holder.secrets if secret_holder else ()
     masked: Collection[str] = ()

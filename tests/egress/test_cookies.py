@@ -199,7 +199,7 @@ async def test_replies_are_not_shared_by_the_cache(start: Start, upstream: Upstr
             reply = await gateway.client.get("/a", headers=gateway.bearer(sub=sub))
             assert (reply.text, reply.headers["x-cache"]) == (number, "MISS")
             assert reply.headers["cache-control"] == "private"
-        _, notes, _ = await judge(gateway.settings, [])
+        _, notes, *_ = await judge(gateway.settings, [])
     assert any("cache: has no effect" in note for note in notes)
 
 
@@ -308,7 +308,7 @@ async def test_faults(start: Start, monkeypatch: pytest.MonkeyPatch, text: str, 
     proto = 'syntax = "proto3"; package a; message M {} service S { rpc Do(M) returns (M); }'
     async with start(mesh={}, routes={}, files={"protos/a.proto": proto}) as gateway:
         await asyncio.to_thread((gateway.home / "routes/a.yml").write_text, text)
-        faults, _, _ = await judge(gateway.settings, [])
+        faults, *_ = await judge(gateway.settings, [])
     assert any(fault in str(each) for each in faults), faults
     assert all(each.line for each in faults)
 

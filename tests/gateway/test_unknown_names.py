@@ -28,7 +28,7 @@ async def test_a_name_that_the_mesh_does_not_have_is_told(start: Any, caplog: py
         assert [route.get("warnings") for route in listed] == [[WARNING], [WARNING], None]
         checked = await gateway.client.post("/-/routes/check", json={**SPEC, "route": "/v1/z"}, headers=admin)
         assert (checked.json()["ok"], checked.json()["warnings"]) == (True, [WARNING])
-        faults, notes, count = await judge(gateway.settings, [])
+        faults, notes, count, _ = await judge(gateway.settings, [])
         assert (faults, count) == ([], 1)
         assert notes == [f"{gateway.home / 'routes/a.json'}: {WARNING}"]
     # Once for all routes of the name, not once for each.

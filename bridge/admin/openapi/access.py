@@ -5,7 +5,7 @@ OpenAPI's security requirements name the scheme, roles and scopes, but have no p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bridge.api.spec.auth import AnyAuth, Auth, MethodNeeds, OneAuth, Source
@@ -14,6 +14,9 @@ from bridge.api.spec.upstream_tokens import TokenExchangeUpstreamAuth
 from bridge.http.methods import SAFE
 from bridge.http.origin import ANY
 from bridge.stages.auth.presented import credential_places
+
+#: Marks a name in a text.
+Mark = Callable[[str], str]
 
 _NEEDS = frozenset(("roles", "method_roles", "scopes"))
 
@@ -100,43 +103,52 @@ def access_text(access: Sequence[Mapping[str, Any]]) -> str:
     """`access` as one sentence in CommonMark; "" where no credentials are asked for."""
     if all(kind["type"] == "none" for kind in access):
         return ""
-    return f"**Access:** {', or '.join(map(_kind_text, access))}."
+    return f"**Access:** {', or '.join([_kind_text(kind, _code) for kind in access])}."
 
 
-def _kind_text(kind: Mapping[str, Any]) -> str:
+def access_words(access: Sequence[Mapping[str, Any]]) -> str:
+    """`access` as the end of a plain sentence: what callers need."""
+    return ", or ".join([_kind_text(kind, _plain) for kind in access])
+
+
+def _kind_text(kind: Mapping[str, Any], code: Mark) -> str:
     name: str = kind["type"]
     text = _TEXTS.get(name, name) + _PROOFS[kind.get("proof", "")]
-    header = _code(kind["header"]) if "header" in kind else "the Authorization header"
+    header = code(kind["header"]) if "header" in kind else "the Authorization header"
     if places := kind.get("from") or (["header"] if "header" in kind else []):
-        text += f" in {_joined([_place_text(place, header) for place in places], 'or')}"
+        text += f" in {_joined([_place_text(place, header, code) for place in places], 'or')}"
     if "issuer" in kind:
-        text += f" from {_code(kind['issuer'])}"
+        text += f" from {code(kind['issuer'])}"
     if "audiences" in kind:
-        text += f" for the audience {_list(kind['audiences'], 'or')}"
+        text += f" for the audience {_list(kind['audiences'], 'or', code)}"
     needs = []
     if "roles" in kind:
-        needs.append(f"the role {_list(kind['roles'], 'or')}")
+        needs.append(f"the role {_list(kind['roles'], 'or', code)}")
     if "method_roles" in kind:
-        needs.append(f"the role {_list(kind['method_roles'], 'or')}")
+        needs.append(f"the role {_list(kind['method_roles'], 'or', code)}")
     if "scopes" in kind:
-        needs.append(f"the {'scope' if len(kind['scopes']) == 1 else 'scopes'} {_list(kind['scopes'], 'and')}")
+        needs.append(f"the {'scope' if len(kind['scopes']) == 1 else 'scopes'} {_list(kind['scopes'], 'and', code)}")
     return f"{text} with {' and '.join(needs)}" if needs else text
 
 
-def _place_text(place: str | Mapping[str, str], header: str) -> str:
+def _place_text(place: str | Mapping[str, str], header: str, code: Mark) -> str:
     if isinstance(place, str):
         return header
     [(kind, name)] = place.items()
-    return f"the {'cookie' if kind == 'cookie' else 'query parameter'} {_code(name)}"
+    return f"the {'cookie' if kind == 'cookie' else 'query parameter'} {code(name)}"
 
 
-def _list(names: Sequence[str], word: str) -> str:
-    return _joined([_code(name) for name in names], word)
+def _list(names: Sequence[str], word: str, code: Mark) -> str:
+    return _joined([code(name) for name in names], word)
 
 
 def _joined(texts: Sequence[str], word: str) -> str:
     *others, last = texts
     return f"{', '.join(others)} {word} {last}" if others else last
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _code(text: str) -> str:
