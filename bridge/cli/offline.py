@@ -83,7 +83,7 @@ async def loaded(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault]
 
 def needs_of(spec: RouteSpec, method: str = "") -> str:
     """What callers of a route need, and with `method` of that one alone; ``""``: nothing."""
-    words = access_words(access_of(spec.auth, method))
+    words = access_words(access_of(spec.auth, method, names=True))
     return "" if spec.auth == _OPEN else f"callers need {words}"
 
 
@@ -119,7 +119,7 @@ async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault],
         spec = route.source.spec
         for method in ("", *methods_with_needs(spec.auth)):
             place = {"file": route.source.file, "route": spec.route} | ({"method": method} if method else {})
-            rows.append(place | {"access": access_of(spec.auth, method), "needs": needs_of(spec, method)})
+            rows.append(place | {"access": access_of(spec.auth, method, names=True), "needs": needs_of(spec, method)})
     return faults, notes, len(routes), rows
 
 

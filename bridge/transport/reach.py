@@ -53,6 +53,13 @@ def refusal(address: str, *, loopback: bool = False) -> str:
     return ""
 
 
+def named_refusal(host: str, address: str) -> str:
+    """Why nothing is sent to `address`, to which the name `host` leads; ``""`` if it is allowed. For names that the
+    operator wrote, and whose owners decide where they lead. Loopback is for ``localhost`` alone (RFC 6761, section
+    6.3)."""
+    return refusal(address, loopback=host.rstrip(".").lower().rpartition(".")[2] == "localhost")
+
+
 def fetch_refusal(address: str, networks: Sequence[IPv4Network | IPv6Network] = ()) -> str:
     """Why nothing is fetched from `address`; ``""`` if it is allowed.
 

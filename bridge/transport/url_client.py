@@ -1,7 +1,8 @@
 """POSTs to servers that the operator configured by URL and that calls wait for, such as introspection endpoints.
 
 Connections are kept. A name is looked up once for all calls that wait, its addresses hold for some seconds, and while a
-later lookup is under way the old ones are used. Redirects are not followed: what is sent goes to the configured URL.
+later lookup is under way the old ones are used. Addresses that `bridge.transport.reach.named_refusal` refuses are left
+out. Redirects are not followed: what is sent goes to the configured URL.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bridge.http.client_address import is_address
 from bridge.transport.fetch import PostError, UrlTarget
 from bridge.transport.http1.client import HttpClient
 from bridge.transport.http1.exchange import ConnectFailed, ConnectionDropped
+from bridge.transport.reach import named_refusal
 
 ADDRESSES_HOLD = 30.0  #: seconds
 RETRY_LOOKUP = 5.0  #: seconds after a failed lookup in which old addresses are used without a new one
@@ -164,7 +166,7 @@ class UrlClient:
         if not host.addresses:
             await asyncio.wait([host.flight])
         if not host.addresses:
-            raise PostError(f"{target.host} has no address", connected=False)
+            raise PostError(f"{target.host} has no address that is allowed", connected=False)
         return host.addresses
 
     async def _look_up(self, host: _Host, name: str, port: int) -> None:
@@ -174,7 +176,12 @@ class UrlClient:
         except (OSError, UnicodeError):
             host.until = self._clock() + RETRY_LOOKUP if host.addresses else float("-inf")
         else:
-            found = list(dict.fromkeys((str(info[4][0]), port) for info in infos))
+            found: list[Address] = []
+            for address in dict.fromkeys(str(info[4][0]) for info in infos):
+                if reason := named_refusal(name, address):
+                    log.warning("%s leads to %s, which is refused (%s)", name, address, reason)
+                else:
+                    found.append((address, port))
             first = [address for address in host.addresses[:1] if address in found]
             host.addresses = [*first, *(address for address in found if address not in first)]
             host.until = self._clock() + ADDRESSES_HOLD

@@ -50,6 +50,39 @@ def test_check(cli: Any, home: Path) -> None:
     assert "published twice" in twice.stderr
 
 
+PAPERS = {
+    "{type: JWT, audience: A, issuer: urn:bridge:local, roles: [a, b], methods: {POST: {scopes: [w]}}}": [
+        "routes/a.yml: /v1/a/{id}: callers need a bearer token (JWT) from urn:bridge:local for the audience A "
+        "with the role a or b",
+        "routes/a.yml: POST /v1/a/{id}: callers need a bearer token (JWT) from urn:bridge:local for the audience A "
+        "with the role a or b and the scope w",
+    ],
+    "{any: [{type: api_key}, {type: JWT, proof: dpop}]}": [
+        "routes/a.yml: /v1/a/{id}: callers need an API key in X-API-Key, or a bearer token (JWT) that is bound to a "
+        "key (DPoP)"
+    ],
+    "{any: [{type: api_key}, {type: none}]}": [
+        "routes/a.yml: /v1/a/{id}: callers need an API key in X-API-Key, or no credentials"
+    ],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("auth", PAPERS)
+def test_check_and_explain_say_which_papers_a_route_wants(cli: Any, home: Path, auth: str) -> None:
+    text = SPEC.replace("{type: none}", auth)
+    assert f"auth: {auth}" in text
+    (home / "routes/a.yml").write_text(text)
+    lines = PAPERS[auth]
+    done = cli("check")
+    assert (done.returncode, done.stdout.replace(f"{home}/", "").splitlines()) == (0, [*lines, "1 route: all right."])
+    told = json.loads(cli("check", "--json").stdout)["access"]
+    needs = [line[line.index("callers need") :] for line in lines]
+    assert [one["needs"] for one in told if one["needs"]] == needs
+    explained = cli("explain", "POST /v1/a/7").stdout.splitlines()[0]
+    assert explained.endswith(f"; {needs[-1]})" if needs else "by http)")
+
+
 def test_check_takes_a_folder(cli: Any, home: Path) -> None:
     (home / "routes/a.yml").write_text(SPEC)
     (home / "routes/deep").mkdir()

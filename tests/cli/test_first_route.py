@@ -77,6 +77,11 @@ except urllib.error.HTTPError as error:
     print(error.read().decode())
 """
 
+CHECKED = """\
+routes/tally.yml: /v1/tally: callers need a bearer token (JWT) for the audience TALLY
+1 route: all right.
+"""
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
@@ -240,7 +245,7 @@ def test_a_contract_of_several_files_is_copied_from_where_it_lies(hms: Any, tmp_
     (theirs / "xsd/types.xsd").write_text(TYPES)
     hms("import", "soap", str(theirs / "wsdl/tally.wsdl"), "-o", "routes/tally.yml")
     shutil.rmtree(theirs)
-    assert hms("check").stdout == "1 route: all right.\n"
+    assert hms("check").stdout == CHECKED
     copies = {str(path.relative_to(home / "wsdl")) for path in (home / "wsdl").rglob("*.*")}
     assert copies == {"wsdl/tally.wsdl", "xsd/tally.xsd", "xsd/types.xsd"}
 
@@ -254,7 +259,7 @@ def test_another_contract_of_the_same_name_is_kept(hms: Any, tmp_path: Path, hom
     hms("import", "soap", "../tally.wsdl", "-o", "routes/tally.yml")
     assert (home / "wsdl/types.xsd").read_text() == "<other/>"
     assert (home / "wsdl/tally/types.xsd").read_text() == TYPES
-    assert hms("check").stdout == "1 route: all right.\n"
+    assert hms("check").stdout == CHECKED
 
 
 def test_nothing_is_overwritten_unless_it_is_forced(hms: Any, grpc_service: tuple[int, Path], home: Path) -> None:

@@ -201,7 +201,8 @@ def test_a_proto_may_import_what_google_and_buf_publish(cli: Any, home: Path) ->
     (home / "routes/tally.yml").write_text(done.stdout)
     (home / "mesh.yml").write_text("tally-svc: 127.0.0.1:9\n")
     checked = cli("check")
-    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "1 route: all right.\n", "")
+    needs = f"{home}/routes/tally.yml: /v1/tally: callers need a bearer token (JWT) for the audience TALLY\n"
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, needs + "1 route: all right.\n", "")
 
 
 def test_options_of_a_company_that_are_not_at_hand_are_named_and_left_out(cli: Any, home: Path) -> None:

@@ -249,7 +249,11 @@ async def test_no_cookie_is_seen_anywhere(
             seen += [reply.text, str(reply.headers)]
         shown = await explanation(gateway.settings, "/a", b"", "", [("cookie", "mine=1"), ("x-b", "c")])
         document = (await gateway.client.get("/-/openapi.json", headers=admin)).json()
-    assert shown.splitlines() == ["GET /a  (to svc:80 by http)", "x-b: c", "cookie: ***"]
+    assert shown.splitlines() == [
+        "GET /a  (to svc:80 by http; callers need a bearer token (JWT))",
+        "x-b: c",
+        "cookie: ***",
+    ]
     assert "secret-1-of-the-service" in str(upstream.seen)
     operation = document["paths"]["/a"]["get"]
     assert "keeps a session for each caller" in operation["description"]

@@ -37,14 +37,21 @@ _PROOFS: Mapping[str, str] = {
 }
 
 
-def access_of(auth: Auth, method: str = "") -> list[dict[str, Any]]:
+def access_of(auth: Auth, method: str = "", *, names: bool = False) -> list[dict[str, Any]]:
     """The kinds of credentials of which one is enough: ``type``, and as the spec has them ``header``, ``from`` (absent:
     the header alone), ``proof``, ``issuer``, ``audiences`` (one is enough), ``roles`` (one is enough) and ``scopes``
     (all are needed).
 
+    :param names: whether to name the certificates that are taken (``ca``, ``subjects``, ``sans``). That is for the
+        operator: it would tell everybody who calls.
     :param method: of the call. Where its roles are asked for beside those of the route, they are ``method_roles``.
     """
-    return [_one(kind, method) for kind in _kinds(auth)]
+    access = [_one(kind, method) for kind in _kinds(auth)]
+    if not names:
+        for kind in access:
+            for member in ("ca", "subjects", "sans"):
+                kind.pop(member, None)
+    return access
 
 
 def methods_with_needs(auth: Auth) -> Sequence[str]:
@@ -91,6 +98,9 @@ def _one(auth: OneAuth, method: str) -> dict[str, Any]:
         "from": [one if isinstance(one, str) else one.model_dump() for one in sources],
         "proof": getattr(auth, "proof", None),
         "issuer": getattr(auth, "issuer", ""),
+        "ca": getattr(auth, "ca", ""),
+        "subjects": list(getattr(auth, "subjects", ())),
+        "sans": list(getattr(auth, "sans", ())),
         "audiences": [name for name in ([audience] if isinstance(audience, str) else audience) if name],
         "roles": roles or more,
         "method_roles": more if roles and more != roles else [],
@@ -119,6 +129,12 @@ def _kind_text(kind: Mapping[str, Any], code: Mark) -> str:
         text += f" in {_joined([_place_text(place, header, code) for place in places], 'or')}"
     if "issuer" in kind:
         text += f" from {code(kind['issuer'])}"
+    if "ca" in kind:
+        text += f" of the authority {code(kind['ca'])}"
+    if "subjects" in kind:
+        text += f" of the subject {_list(kind['subjects'], 'or', code)}"
+    if "sans" in kind:
+        text += f" for the name {_list(kind['sans'], 'or', code)}"
     if "audiences" in kind:
         text += f" for the audience {_list(kind['audiences'], 'or', code)}"
     needs = []

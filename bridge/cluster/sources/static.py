@@ -30,7 +30,7 @@ from bridge.config.stamp import Stamp, stamp_of
 from bridge.config.yaml import read_document
 from bridge.errors import Fault, SettingsError, SetupError
 from bridge.http.client_address import is_address
-from bridge.transport.reach import refusal
+from bridge.transport.reach import named_refusal
 from bridge.wording import counted
 
 #: Host as written (an address without brackets, or a name), and its port; ``None`` takes the route's.
@@ -117,10 +117,9 @@ async def _resolve(host: str, port: int) -> list[Address] | None:
     except OSError as error:
         _log.warning("%s can't be resolved: %s", host, error.strerror or error)
         return None
-    loopback = host.rstrip(".").lower().rpartition(".")[2] == "localhost"
     addresses: list[Address] = []
     for address in dict.fromkeys(str(info[4][0]) for info in infos):
-        if reason := refusal(address, loopback=loopback):
+        if reason := named_refusal(host, address):
             hint = "; an address that stands in the file itself is used" if reason == "loopback" else ""
             _log.warning("%s leads to %s, which is refused (%s)%s", host, address, reason, hint)
         else:

@@ -12,7 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bridge.errors import InvalidBody, TooLarge
+from bridge.http.client_address import is_address
 from bridge.payload.parsing import parse_json
+from bridge.transport.reach import refusal
 
 MAX_METADATA = 256 * 1024  #: bytes of a document
 MAX_URL = 2048  #: characters of a URL in it
@@ -77,7 +79,8 @@ def read_metadata(body: bytes, issuer: str) -> IssuerMetadata:
     """The document of `issuer`. Members that are not used here may be anything.
 
     Its ``issuer`` is exactly `issuer` (OpenID Connect Discovery, section 4.3; RFC 8414, section 3.3), or one server
-    could pass for another. Its URLs are https unless the issuer itself is http.
+    could pass for another. Its URLs are https unless the issuer itself is http, and not on this machine unless the
+    issuer is.
 
     :raises BadMetadata: it is no such document.
     """
@@ -94,11 +97,12 @@ def read_metadata(body: bytes, issuer: str) -> IssuerMetadata:
         shown = repr(said[:_SHOWN]) if isinstance(said, str) else "missing or no text"
         raise BadMetadata(f"its issuer is {shown}; it must be exactly the entry's, {issuer!r} (RFC 8414, section 3.3)")
     is_secure = urlsplit(issuer).scheme == "https"
-    urls = {name: _url(document, name, is_secure=is_secure) for name in ("jwks_uri", *_ENDPOINTS)}
+    local = _is_local(urlsplit(issuer).hostname or "")
+    urls = {name: _url(document, name, is_secure=is_secure, local=local) for name in ("jwks_uri", *_ENDPOINTS)}
     return IssuerMetadata(issuer, **urls, scopes_supported=_scopes(document.get("scopes_supported")))
 
 
-def _url(document: Mapping[str, Any], name: str, *, is_secure: bool) -> str | None:
+def _url(document: Mapping[str, Any], name: str, *, is_secure: bool, local: bool) -> str | None:
     """:raises BadMetadata: it is none that may be asked."""
     url = document.get(name)
     if url is None:
@@ -116,7 +120,18 @@ def _url(document: Mapping[str, Any], name: str, *, is_secure: bool) -> str | No
         raise BadMetadata(f"its {name} has a user name, a password or a fragment in it")
     if is_secure and parts.scheme != "https":
         raise BadMetadata(f"its {name} is http, and the issuer is https: whoever is between could change the answer")
+    host = parts.hostname
+    reason = refusal(host, loopback=True) if is_address(host) else ""
+    if not reason and not local and _is_local(host):
+        reason = "loopback"
+    if reason:
+        raise BadMetadata(f"its {name} is at {host}, which is refused: {reason}")
     return url
+
+
+def _is_local(host: str) -> bool:
+    """Whether a host is this machine, as it is written; where a name leads is judged when it is resolved."""
+    return refusal(host) == "loopback" if is_address(host) else host.rpartition(".")[2] == "localhost"
 
 
 def _scopes(value: object) -> tuple[str, ...]:

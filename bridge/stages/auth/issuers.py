@@ -377,9 +377,11 @@ class Trust:
             if self._client is None:
                 import httpx  # by now `url_keys` has loaded it
 
+                from bridge.transport.judged import JudgedTransport
+
                 # Redirects are not followed: keys may come only from the URL that the operator configured.
-                tls = default_context()
-                self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT, follow_redirects=False, verify=tls)
+                transport = JudgedTransport(default_context())
+                self._client = httpx.AsyncClient(transport=transport, timeout=FETCH_TIMEOUT, follow_redirects=False)
             return self._client
 
 

@@ -209,14 +209,14 @@ async def test_names_are_looked_up_and_each_address_is_tried(
     async with endpoint(says(ACTIVE)) as server:
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo, raising=False)
-        introspector = make(f"http://idp.test:{server.port}/introspect")
+        introspector = make(f"http://idp.localhost:{server.port}/introspect")
         await introspector.ask("a")
         await introspector.ask("b")
-        assert looked_up.count("idp.test") == 1
-        assert server.asked[0].fields["host"] == f"idp.test:{server.port}"
+        assert looked_up.count("idp.localhost") == 1
+        assert server.asked[0].fields["host"] == f"idp.localhost:{server.port}"
         times.pass_(url_client.ADDRESSES_HOLD)
         await introspector.ask("c")
-        assert looked_up.count("idp.test") == 2
+        assert looked_up.count("idp.localhost") == 2
 
 
 # --- what the answers mean ------------------------------------------------------------------------------------
