@@ -281,6 +281,6 @@ async def test_check_warns_of_the_operators_own_files(tmp_path: Path) -> None:
     (tmp_path / "routes/a.yml").write_text(json.dumps(spec("/v1/vats", tenant="revenue")))
     (tmp_path / "mesh.yml").write_text("svc: 127.0.0.1:9")
     (tmp_path / "tenants.yml").write_text(TENANTS)
-    faults, notes, count = await judge(load({}, home=tmp_path), [])
+    faults, notes, count, _ = await judge(load({}, home=tmp_path), [])
     assert (faults, count) == ([], 1)
     assert [note.partition("a.yml: ")[2][:40] for note in notes] == ["route: /v1/vats is not below a path of the"[:40]]

@@ -36,7 +36,7 @@ async def told(home: Path, spec: str) -> list[str]:
     for name, text in (("protos/a.proto", PROTO), ("routes/a.yml", spec)):
         (home / name).parent.mkdir()
         (home / name).write_text(text)
-    faults, _, _ = await judge(Settings(home=home), [])
+    faults, *_ = await judge(Settings(home=home), [])
     return [f"{fault.line} {'.'.join(map(str, fault.path)).removeprefix('transform.grpc.')}" for fault in faults]
 
 

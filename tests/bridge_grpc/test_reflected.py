@@ -337,7 +337,7 @@ async def test_a_live_server_over_tls_is_imported(tmp_path: Path, kept: bool, mo
     assert "connection: {ca: secrets/ca.pem, server_name: live.internal}" in text
     assert ("# Before it serves: copy" in text) is not kept
     (home / "routes/live.yml").write_text(text)
-    faults, notes, count = await judge(settings, [])
+    faults, notes, count, _ = await judge(settings, [])
     assert (count, notes) == ((1, []) if kept else (0, []))
     assert bool(faults) is not kept
     with pytest.raises(BindError, match="go with --tls"):
