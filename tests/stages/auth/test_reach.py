@@ -11,7 +11,8 @@ import pytest
 from bridge.errors import IssuerUnavailable
 from bridge.stages.auth.discovery import BadMetadata, read_metadata
 from bridge.stages.auth.issuers import Trust
-from tests.stages.auth.introspection_server import endpoint, says
+from tests.stages.auth.introspection_server import endpoint
+from tests.stages.auth.test_introspection import says
 
 REFUSED = [
     "127.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1", "100.100.100.200", "0.0.0.0", "224.0.0.1",
