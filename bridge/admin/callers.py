@@ -31,7 +31,8 @@ class Callers:
         self._bindings = bindings
 
     async def identify(self, request: Request, permission: Permission) -> Identity:
-        """The caller of `request`, which its record then names, with the tenant for which the call is made.
+        """The caller of `request` with the tenant for which the call is made. The record names whoever is known, also
+        one who is refused then.
 
         :raises Unauthorized, Forbidden: the caller is not known, or may not make the call; or the tenant has a name
             that no route can bear.
@@ -45,12 +46,13 @@ class Callers:
         )
         call.request = request.scope.get(ARRIVED)
         identity = await self._authenticate(call)
+        record: Record = request.scope["bridge.record"]
+        record.subject, record.tenant = identity.subject, identity.tenant
         if identity.tenant and not re.fullmatch(TENANT, identity.tenant):
             raise Forbidden("Your token's tenant has a name that no route can bear: letters, digits, '.', '_' and '-'.")
         identity = self._acting(identity, _named(request))
+        record.tenant = identity.tenant
         permission.judge(identity)
-        record: Record = request.scope["bridge.record"]
-        record.subject, record.tenant = identity.subject, identity.tenant
         return identity
 
     def _acting(self, identity: Identity, tenant: str) -> Identity:

@@ -52,3 +52,21 @@ async def test_each_denial_has_a_type_a_trace_id_and_a_line_in_the_log(start: An
     assert [slug for slug, _ in told] == [slug for *_, slug, _ in calls]
     for (_, cause), (*_, reason) in zip(told, calls, strict=True):
         assert reason in cause
+
+
+async def test_who_was_refused_by_the_admin_api_is_in_the_log(start: Any) -> None:
+    async with start(mesh={}, admin_public="none") as gateway:
+        callers = [
+            ("/-/routes", gateway.bearer(sub="ann", tenant="revenue"), ("ann", "revenue")),
+            ("/-/metrics", gateway.bearer(sub="bob"), ("bob", None)),
+            ("/-/routes", gateway.bearer(sub="cid", tenant="revenue") | {"x-tenant": "health"}, ("cid", "revenue")),
+            (
+                "/-/keys",
+                gateway.bearer(sub="dan", roles=("api_publisher",)) | {"x-tenant": "health"},
+                ("dan", "health"),
+            ),
+        ]
+        for path, headers, _ in callers:
+            assert (await gateway.client.get(path, headers=headers)).status_code == 403
+    lines = [line for line in gateway.log() if line.get("problem") == "forbidden"]
+    assert [(line.get("subject"), line.get("tenant")) for line in lines] == [who for *_, who in callers]
