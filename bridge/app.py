@@ -107,7 +107,7 @@ def build(settings: Settings) -> Bridge:
         ],
         middleware=[
             Middleware(Recorder, log=access, proxies=settings.trusted_proxies),
-            Middleware(Access, public=settings.public_pages, separate=bool(settings.admin_bind), callers=readers),
+            Middleware(Access, public=runtime.public_pages, separate=bool(settings.admin_bind), callers=readers),
         ],
         exception_handlers={BridgeError: _problem, HTTPException: _http_problem},
     )

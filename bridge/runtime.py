@@ -172,6 +172,14 @@ class Runtime:
             self.client_cas.follow(),
         )
 
+    def public_pages(self) -> frozenset[str]:
+        """The pages below ``/-/`` that need no token. Unless the setting says otherwise, metrics need one as soon as
+        there are tenants: they are of all routes, and one tenant's are not another's to see."""
+        pages = self.settings.public_pages
+        if self.settings.admin_public is None and self.tenancy.content.tenants:
+            return pages - {"metrics"}
+        return pages
+
     async def reload(self) -> None:
         """Read again what the operator's files say: issuers, ``secrets.yml``, ``tenants.yml``, the mesh, and all routes
         with their contracts and certificates. What can't be used is logged, and what was there before it stays."""

@@ -38,15 +38,14 @@ _PAGES = {"health": "health", "metrics": "metrics", "openapi.json": "openapi", "
 class Access:
     """ASGI middleware around the admin pages. A refusal is raised and becomes a problem in `Recorder`.
 
-    :param public: pages that need no token, of `bridge.config.settings.PAGES`.
+    :param public: pages that need no token now, of `bridge.config.settings.PAGES`.
     :param separate: whether there is an admin listener.
     :param callers: with tokens and keys, as `READERS_AUTH` says.
     """
 
-    def __init__(self, app: App, public: frozenset[str], separate: bool, callers: Callers) -> None:
+    def __init__(self, app: App, public: Callable[[], frozenset[str]], separate: bool, callers: Callers) -> None:
         self._app = app
-        # The docs page shows the OpenAPI document.
-        self._public = public | {"openapi"} if "docs" in public else public
+        self._public = public
         self._separate = separate
         self._callers = callers
 
@@ -57,9 +56,11 @@ class Access:
 
     async def _judge(self, request: Request) -> None:
         """:raises NotFound: the page is on the admin listener. :raises Unauthorized, Forbidden: it needs a token."""
-        page = _page(request.scope["path"])
+        page, public = _page(request.scope["path"]), self._public()
+        if "docs" in public:
+            public |= {"openapi"}  # which the docs page shows
         # Services read the keys of tokens that they get; they have no token for the gateway.
-        if page == "jwks.json" or page in self._public or (page == "static" and self._public & {"docs", "console"}):
+        if page == "jwks.json" or page in public or (page == "static" and public & {"docs", "console"}):
             return
         if self._separate:
             raise NotFound("The gateway has no such page.")

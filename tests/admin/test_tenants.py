@@ -132,7 +132,10 @@ async def test_a_file_that_was_cut_short_opens_nothing(
     with caplog.at_level(logging.ERROR):
         await gateway.app.state.reload()
     assert any("tenants.yml:1: the key tenants is missing, which" in message for message in caplog.messages)
-    assert 'current{file="tenants.yml"} 0.0' in (await gateway.client.get("/-/metrics")).text
+    assert (
+        'current{file="tenants.yml"} 0.0'
+        in (await gateway.client.get("/-/metrics", headers=gateway.bearer(roles=("auditor",)))).text
+    )
     assert (await gateway.register(spec("/health"), tenant="revenue")).status_code == 403
 
 
@@ -163,7 +166,10 @@ async def test_a_file_that_changes_cuts_off_nothing_and_says_what_it_would_refus
         return [warning for route in listed for warning in route.get("warnings", ()) if "/v1/vat" in warning]
 
     async def current() -> bool:
-        return 'current{file="tenants.yml"} 1.0' in (await gateway.client.get("/-/metrics")).text
+        return (
+            'current{file="tenants.yml"} 1.0'
+            in (await gateway.client.get("/-/metrics", headers=gateway.bearer(roles=("auditor",)))).text
+        )
 
     assert not await marks()
     tenants.write_text(TENANTS.replace("/v1/vat, ", ""))
@@ -207,7 +213,10 @@ async def test_the_file_is_followed(gateway: Running, caplog: pytest.LogCaptureF
     caplog.set_level(logging.INFO, "bridge")
     tenants.write_text("tenants: []\n")
     async with asyncio.timeout(20):
-        while 'current{file="tenants.yml"} 0.0' not in (await gateway.client.get("/-/metrics")).text:
+        while (
+            'current{file="tenants.yml"} 0.0'
+            not in (await gateway.client.get("/-/metrics", headers=gateway.bearer(roles=("auditor",)))).text
+        ):
             await asyncio.sleep(0.02)
     await until("/late", 200)
     assert any(message.endswith("the tenants before it are kept") for message in caplog.messages)
@@ -284,3 +293,16 @@ async def test_check_warns_of_the_operators_own_files(tmp_path: Path) -> None:
     faults, notes, count, _ = await judge(load({}, home=tmp_path), [])
     assert (faults, count) == ([], 1)
     assert [note.partition("a.yml: ")[2][:40] for note in notes] == ["route: /v1/vats is not below a path of the"[:40]]
+
+
+@pytest.mark.parametrize(
+    ("tenants", "public", "status"),
+    [("tenants: {a: {paths: [/a]}}\n", None, 401), ("tenants: {a: {paths: [/a]}}\n", "metrics", 200), ("", None, 200)],
+)
+async def test_metrics_are_not_for_everybody_where_there_are_tenants(
+    start: Start, tenants: str, public: str | None, status: int
+) -> None:
+    settings = {} if public is None else {"admin_public": public}
+    async with start(mesh={}, files={"tenants.yml": tenants}, **settings) as gateway:
+        assert (await gateway.client.get("/-/metrics")).status_code == status
+        assert (await gateway.client.get("/-/health/ready")).status_code == (401 if public else 200)
