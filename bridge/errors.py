@@ -227,6 +227,9 @@ class Unauthorized(ClientError):
 
 
 class Forbidden(ClientError):
+    """:ivar caller: subject and tenant of whoever is refused, for the log; empty where nobody is known."""
+
+    caller: tuple[str, str] = ("", "")
     status = 403
     slug = "forbidden"
     title = "The caller may not do this"

@@ -14,7 +14,15 @@ from bridge.api.problem import slug_of
 from bridge.api.record import Record
 from bridge.api.stream import WEBSOCKET
 from bridge.config.settings import Networks, Settings
-from bridge.errors import ClientDisconnected, ClientError, MethodNotAllowed, NotFound, RequestError, is_gateways
+from bridge.errors import (
+    ClientDisconnected,
+    ClientError,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+    is_gateways,
+)
 from bridge.gateway.echoes import conceal
 from bridge.gateway.inbound import Asgi, Receive, Scope, Send
 from bridge.gateway.response import CountedPieces, checked, discard, refused, response_fields
@@ -76,6 +84,8 @@ class Gateway:
                     conceal(error, endpoint, exchange)
                 record.cause, record.gateway_failed = _cause(error), is_gateways(error)
                 record.client_failed, record.problem = isinstance(error, ClientError), slug_of(error)
+                if isinstance(error, Forbidden) and error.caller[0] and not record.subject:
+                    record.subject, record.tenant = error.caller[0], error.caller[1] or record.tenant
                 codec = self._unmatched if endpoint is None else endpoint.codec
                 unsent, reply = reply, refused(exchange, error, codec)
                 fields = response_fields(exchange, reply)

@@ -27,11 +27,11 @@ transform: {request: passthrough}
 
 async def test_each_denial_has_a_type_a_trace_id_and_a_line_in_the_log(start: Any, upstream: Any) -> None:
     async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes=ROUTES) as gateway:
-        clerk = gateway.bearer(roles=("clerk",), audience="A")
+        clerk = gateway.bearer(roles=("clerk",), audience="A", sub="ann")
         calls = [
             ("GET", "/v1/papers", {}, "unauthorized", "This route takes a bearer token"),
             ("GET", "/v1/papers", gateway.bearer(roles=("clerk",), audience="B"), "unauthorized", "another audience"),
-            ("GET", "/v1/papers", gateway.bearer(audience="A"), "forbidden", "the role clerk"),
+            ("GET", "/v1/papers", gateway.bearer(audience="A", sub="ann"), "forbidden", "the role clerk"),
             ("POST", "/v1/papers", clerk, "forbidden", "the role chief"),
             ("GET", "/v1/here", {}, "forbidden", "ip does not admit"),
             ("GET", "/v1/often", {}, None, ""),
@@ -52,6 +52,8 @@ async def test_each_denial_has_a_type_a_trace_id_and_a_line_in_the_log(start: An
     assert [slug for slug, _ in told] == [slug for *_, slug, _ in calls]
     for (_, cause), (*_, reason) in zip(told, calls, strict=True):
         assert reason in cause
+    # Whoever is known and may not call is named; a token that is not for the route names nobody.
+    assert [lines[number].get("subject", "") for number in range(5)] == ["", "", "ann", "ann", ""]
 
 
 async def test_who_was_refused_by_the_admin_api_is_in_the_log(start: Any) -> None:

@@ -61,15 +61,20 @@ class Needs:
         methods = (scope for more in self._methods.values() for scope in more.scopes)
         return list(dict.fromkeys((*self.scopes, *methods)))
 
+    def _refusal(self, which: str, identity: Identity) -> Forbidden:
+        refusal = Forbidden(f"This needs {which}.", headers=self._headers)
+        refusal.caller = identity.subject, identity.tenant
+        return refusal
+
     def judge(self, identity: Identity, method: str = "") -> None:
         """:raises Forbidden: a role or scope is missing; `detail` names it."""
         if self._roles and self._roles.isdisjoint(identity.roles):
             which = f"the role {self.roles[0]}" if len(self.roles) == 1 else f"one of the roles {', '.join(self.roles)}"
-            raise Forbidden(f"This needs {which}.", headers=self._headers)
+            raise self._refusal(which, identity)
         if not self._scopes <= identity.scopes:
             missing = [scope for scope in self.scopes if scope not in identity.scopes]
             which = f"the scope {missing[0]}" if len(missing) == 1 else f"the scopes {', '.join(missing)}"
-            raise Forbidden(f"This needs {which}.", headers=self._headers)
+            raise self._refusal(which, identity)
         if self._methods:
             more = self._methods.get(method)
             if more is not None:
