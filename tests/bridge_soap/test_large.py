@@ -508,7 +508,7 @@ def test_references_cost_no_search_for_each_array(tmp_path: Path) -> None:
         body = envelope(f'<r xmlns="urn:t">{"<row><k>1</k></row>" * count}<end>&amp;</end></r>')
         outcome(codec, body)
         times = []
-        for _ in range(3):  # others on the machine take its caches, now and then
+        for _ in range(6):  # others on the machine take its caches, now and then
             started = time.process_time()
             assert outcome(codec, body)[0] == 200
             times.append(time.process_time() - started)

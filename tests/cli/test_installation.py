@@ -67,7 +67,8 @@ def test_a_new_home_passes_check(hms: Hms, tmp_path: Path) -> None:
     }  # fmt: skip
     assert "#" in (tmp_path / "routes/example.yml").read_text()
     assert ".bridge/" in (tmp_path / ".gitignore").read_text()
-    assert (hms("check").stdout, hms("check").stderr) == ("1 route: all right.\n", "")
+    needs = "routes/example.yml: /v1/example/{name}: callers need a bearer token (JWT) for the audience EXAMPLE\n"
+    assert (hms("check").stdout, hms("check").stderr) == (needs + "1 route: all right.\n", "")
 
 
 def test_a_new_home_replaces_nothing(hms: Hms, tmp_path: Path) -> None:

@@ -173,7 +173,8 @@ def test_what_belongs_to_another_user_is_one_sentence(powerless: Any, home: Path
         assert text.count("\n") == 1, text
         assert "Permission denied" in text
         assert f"{home / '.bridge'} belongs to the user {OTHER}, and this is root" in text
-    assert checked == (0, "1 route: all right.\n", "")
+    needs = f"{home}/routes/a.yml: /v1/a: callers need a bearer token (JWT) from urn:bridge:local\n"
+    assert checked == (0, needs + "1 route: all right.\n", "")
 
 
 def test_a_folder_of_routes_that_may_not_be_read_is_not_empty(powerless: Any, home: Path) -> None:

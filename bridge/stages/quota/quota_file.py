@@ -34,7 +34,7 @@ class QuotaFile:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._counts: dict[str, QuotaCounts] = {}
-        self._kept: Mapping[str, Any] = _read(path) if path is not None else {}
+        self._kept: Mapping[str, Any] | None = None  # read when a quota is bound, which most gateways have none of
         self._failed = False
 
     def counts(self, id: str, window: Window) -> QuotaCounts:
@@ -43,11 +43,18 @@ class QuotaFile:
         counts = self._counts.get(key)
         if counts is None:
             counts = self._counts[key] = QuotaCounts(window)
-            kept = self._kept.get(key, {})
+            kept = self._before.get(key, {})
             with suppress(TypeError, KeyError, AttributeError, ValueError):  # somebody else has written it
                 used: Mapping[str, int] = kept["used"]
                 counts.restore(float(kept["start"]), {str(who): int(count) for who, count in used.items()})
         return counts
+
+    @property
+    def _before(self) -> Mapping[str, Any]:
+        """What was kept when the gateway started."""
+        if self._kept is None:
+            self._kept = _read(self._path) if self._path is not None else {}
+        return self._kept
 
     async def run(self) -> None:
         """Write it now and then, until it is cancelled."""
@@ -65,7 +72,7 @@ class QuotaFile:
             if counts.used and counts.end > counts.clock():
                 content[key] = {"start": counts.start, "used": dict(counts.used)}
         # What no route has asked for since the start: its route may come back.
-        content = {**{key: kept for key, kept in self._kept.items() if key not in self._counts}, **content}
+        content = {**{key: kept for key, kept in self._before.items() if key not in self._counts}, **content}
         try:
             await asyncio.to_thread(_write, self._path, content)
             self._failed = False
