@@ -203,10 +203,8 @@ async def test_a_store_that_is_replaced(gateway: Gateway, tmp_path: Path) -> Non
     """The gateway follows the other one, whose log it must not delete; what is no store is refused."""
     with closing(sqlite3.connect(tmp_path / "other.db", isolation_level=None)) as db:
         db.execute("ATTACH ? AS live", (str(gateway.store),))
-        tables = "sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
-        for (statement,) in db.execute(f"SELECT sql FROM live.sqlite_master WHERE {tables}").fetchall():
-            "SELECT sql FROM live.sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
-        ).fetchall():
+        own = "SELECT sql FROM live.sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+        for (statement,) in db.execute(own).fetchall():
             db.execute(statement)
         db.execute("INSERT INTO route SELECT 7, replace(spec, '/v1/a', '/v1/seven'), 0, '' FROM live.route")
         db.execute("INSERT INTO number VALUES (7)")
