@@ -191,5 +191,5 @@ class UrlClient:
     def _prefer(self, target: UrlTarget, address: Address) -> None:
         """`address` accepted a connection: it is tried first."""
         host = self._hosts.get((target.host, target.port))
-        if host is not None and host.addresses[0] != address and address in host.addresses:
+        if host is not None and address in host.addresses[1:]:  # it may have lost them to another request meanwhile
             host.addresses = [address, *(other for other in host.addresses if other != address)]
