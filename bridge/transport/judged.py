@@ -25,9 +25,12 @@ class JudgedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """:raises httpx.TransportError: as every transport; `httpx.ConnectError` where all addresses are refused."""
-        url, failure = request.url, httpx.ConnectError(f"{request.url.host} has no address", request=request)
-        for address in await _addresses(url):
-            extensions = request.extensions | {"sni_hostname": url.host.rstrip(".")}
+        url = request.url
+        # As `Host` has it. `url.host` is Unicode, in which Python's lookups and TLS read other names (IDNA 2003).
+        host = url.raw_host.decode("ascii")
+        failure = httpx.ConnectError(f"{host} has no address", request=request)
+        for address in await _addresses(host, url):
+            extensions = request.extensions | {"sni_hostname": host.rstrip(".")}
             target = url.copy_with(host=address)
             again = httpx.Request(
                 request.method, target, headers=request.headers, stream=request.stream, extensions=extensions
@@ -42,9 +45,8 @@ class JudgedTransport(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-async def _addresses(url: httpx.URL) -> list[str]:
+async def _addresses(host: str, url: httpx.URL) -> list[str]:
     """:raises httpx.ConnectError: there is none that is allowed."""
-    host = url.host
     if is_address(host):
         if reason := refusal(host, loopback=True):
             raise httpx.ConnectError(f"{host} is refused: {reason}")
