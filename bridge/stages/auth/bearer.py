@@ -10,7 +10,7 @@ from bridge.api.authenticator import Security
 from bridge.api.call import Call, Identity
 from bridge.api.spec import auth as spec
 from bridge.config.settings import Networks
-from bridge.errors import BindError, Fault, Unauthorized
+from bridge.errors import BindError, Fault, Forbidden, Unauthorized
 from bridge.http.client_address import within
 from bridge.stages.auth import dpop
 from bridge.stages.auth.anonymous import address_key
@@ -96,9 +96,16 @@ class BearerAuthenticator:
         claims = verified.identity.claims
         if by_dpop is None:
             by_dpop = sent_as_dpop(call)
+        denial: Forbidden | None = None
+        try:
+            self._needs.judge(verified.identity, call.method)
+        except Forbidden as error:
+            denial = error  # it is told to those who have the key; their proof still counts for another entry of `any`
         if by_dpop or self._proof or "cnf" in claims:
-            self._possession.check(call, claims, token, by_dpop=by_dpop, demand=self._proof)
-        self._needs.judge(verified.identity, call.method)
+            proved = self._possession
+            proved.check(call, claims, token, by_dpop=by_dpop, demand=self._proof, spend=denial is None)
+        if denial is not None:
+            raise denial
         inside = bool(self._internal) and within(call.peer, self._internal)
         identity = verified.inside if inside else verified.identity
         if not identity.key:

@@ -68,10 +68,11 @@ class DpopProofs:
         self._seen_before: set[bytes] = set()
         self._span_ends = clock() + _SPAN
 
-    def check(self, proof: str, *, method: str, url: str, token: str, key: str) -> None:
+    def check(self, proof: str, *, method: str, url: str, token: str, key: str, spend: bool = True) -> None:
         """RFC 9449, section 4.3.
 
         :param method, url: of the request. :param key: the thumbprint to which `token` is bound (``cnf.jkt``).
+        :param spend: whether the proof counts no more from now on.
         :raises Unauthorized: the proof is wrong, or was sent before.
         :raises Overloaded: more proofs come than can be remembered.
         """
@@ -99,9 +100,9 @@ class DpopProofs:
             _jws.decode_complete(proof, key=verifier.material, algorithms=[algorithm])
         except (jwt.PyJWTError, ValueError, TypeError):
             refuse_proof("The signature of the DPoP proof is not valid.")
-        self._take(sha256(f"{key}\0{jti}".encode()).digest()[:16], now)
+        self._take(sha256(f"{key}\0{jti}".encode()).digest()[:16], now, spend=spend)
 
-    def _take(self, digest: bytes, now: float) -> None:
+    def _take(self, digest: bytes, now: float, *, spend: bool) -> None:
         """RFC 9449, section 11.1."""
         if now >= self._span_ends:
             is_next = now < self._span_ends + _SPAN
@@ -109,6 +110,8 @@ class DpopProofs:
             self._span_ends = now + _SPAN
         if digest in self._seen or digest in self._seen_before:
             refuse_proof("The DPoP proof was sent before (jti).")
+        if not spend:
+            return
         if len(self._seen) >= self._remembered:
             raise Overloaded(
                 "More DPoP proofs come than can be remembered. Try again later.",

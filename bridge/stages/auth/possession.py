@@ -47,10 +47,20 @@ class Possession:
     def __init__(self, certificates: CallerCertificates, proofs: DpopProofs, proxies: Networks = ()) -> None:
         self.certificates, self._proofs, self._proxies = certificates, proofs, proxies
 
-    def check(self, call: Call, claims: Mapping[str, Any], token: str, *, by_dpop: bool, demand: Proof = "") -> None:
+    def check(
+        self,
+        call: Call,
+        claims: Mapping[str, Any],
+        token: str,
+        *,
+        by_dpop: bool,
+        demand: Proof = "",
+        spend: bool = True,
+    ) -> None:
         """Check ``cnf`` (RFC 7800) of a token that is valid by itself.
 
         :param by_dpop: the token was sent as ``Authorization: DPoP``, and not as ``Bearer`` or elsewhere.
+        :param spend: whether a DPoP proof counts no more from now on; False for a call that is refused in any case.
         :raises Unauthorized: the key is missing or another one, or the route demands more.
         :raises ClientError: a trusted proxy sent a certificate that can't be read.
         """
@@ -62,6 +72,9 @@ class Possession:
         certificate, key = confirmation.get("x5t#S256"), confirmation.get("jkt")
         if confirmation and certificate is None and key is None:
             _refuse("The token is bound to a key in a way that can not be checked here (cnf).", by_dpop)
+        kind = claims.get("token_type")
+        if key is None and isinstance(kind, str) and kind.lower() == "dpop":  # RFC 9449, section 6.2
+            _refuse("The token is bound to a key that its issuer does not tell (cnf.jkt).", by_dpop)
         if certificate is None and (demand == "certificate" or (demand == "any" and key is None)):
             others = "" if demand == "certificate" else " or a DPoP key"
             _refuse(f"This route takes tokens that are bound to a client certificate{others} only.", by_dpop)
@@ -77,7 +90,7 @@ class Possession:
                 bearer = f'Bearer realm="{REALM}", error="invalid_token"'
                 fields = [("www-authenticate", bearer), ("www-authenticate", dpop.CHALLENGE)]
                 raise Unauthorized(reason, headers=fields)
-            self._check_proof(call, token, key)
+            self._check_proof(call, token, key, spend=spend)
 
     def _check_certificate(self, call: Call, wanted: object, by_dpop: bool) -> None:
         try:
@@ -92,7 +105,7 @@ class Possession:
             cause = f"a token that is bound to another certificate was sent with that of {subject}"
             _refuse("The token is bound to another client certificate.", by_dpop, cause)
 
-    def _check_proof(self, call: Call, token: str, key: object) -> None:
+    def _check_proof(self, call: Call, token: str, key: object, *, spend: bool) -> None:
         if not isinstance(key, str):
             _refuse("The token is malformed: its cnf.jkt is no text.", True)
         proofs = call.values(dpop.FIELD)
@@ -104,7 +117,8 @@ class Possession:
         if request is None:  # `explain`, and embedding without a server
             dpop.refuse_proof("A DPoP proof can not be checked here.")
         method = "GET" if request.method == WEBSOCKET else request.method
-        self._proofs.check(proofs[0], method=method, url=self._url(call, request.secure), token=token, key=key)
+        url = self._url(call, request.secure)
+        self._proofs.check(proofs[0], method=method, url=url, token=token, key=key, spend=spend)
 
     def _url(self, call: Call, secure: bool) -> str:
         """The URL that the client called, without its query."""

@@ -21,7 +21,7 @@ ANN = DpopClient()
 
 
 def check(proof: str, client: DpopClient = ANN, proofs: DpopProofs | None = None, **more: Any) -> None:
-    given = {"method": "GET", "url": URL, "token": TOKEN, "key": client.thumbprint} | more
+    given: dict[str, Any] = {"method": "GET", "url": URL, "token": TOKEN, "key": client.thumbprint} | more
     (proofs or DpopProofs()).check(proof, **given)
 
 

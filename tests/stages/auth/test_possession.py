@@ -226,6 +226,33 @@ async def test_a_token_that_is_exchanged_is_checked_first(build: Build, token: A
     await challenges(route, call(text), "send it as Authorization: DPoP")
 
 
+async def test_a_proof_counts_for_all_entries_of_one_kind(build: Build, token: Any) -> None:
+    """The first entry knows the caller, who lacks its role; the proof was not sent twice for that."""
+    text = token(cnf={"jkt": ANN.thumbprint}, roles=["clerk"])
+    kinds = [{"type": "JWT", "roles": ["judge"]}, {"type": "JWT", "roles": ["clerk"]}]
+    route = build(any=kinds)
+    presented = call(text, scheme="DPoP", proofs=[ANN.proof(URL, text)])
+    assert (await route(presented)).subject == "ann"
+    await challenges(route, presented, "was sent before")
+
+
+async def test_who_lacks_a_role_still_needs_a_good_proof(build: Build, token: Any) -> None:
+    text, route = bound(token), build(roles=["judge"])
+    with pytest.raises(Forbidden, match="needs the role judge"):
+        await route(call(text, scheme="DPoP", proofs=[ANN.proof(URL, text)]))
+    await challenges(route, call(text, scheme="DPoP", proofs=[DpopClient().proof(URL, text)]), "another key")
+    await challenges(route, call(text), "send it as Authorization: DPoP")
+
+
+@pytest.mark.parametrize("cnf", [None, {}, X5T])
+async def test_a_dpop_token_whose_key_nobody_tells_is_refused(
+    build: Build, make_pair: Any, claims_of: Any, cnf: Any
+) -> None:
+    """An issuer's answer about a token names its ``token_type`` (RFC 9449, section 6.2)."""
+    text = make_pair().sign(claims_of(token_type="DPoP") | {"cnf": cnf})
+    await challenges(build(), call(text, issued=MINE), "bound to a key that its issuer does not tell")
+
+
 def test_the_proof_goes_where_the_token_goes() -> None:
     fields = [("dpop", "x"), ("authorization", "y"), ("accept", "z")]
     assert forwardable(fields, frozenset({"authorization"})) == [("accept", "z")]
