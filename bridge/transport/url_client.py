@@ -22,7 +22,7 @@ from bridge.http.client_address import is_address
 from bridge.transport.fetch import PostError, UrlTarget
 from bridge.transport.http1.client import HttpClient
 from bridge.transport.http1.exchange import ConnectFailed, ConnectionDropped
-from bridge.transport.reach import named_refusal
+from bridge.transport.reach import named_refusal, refusal
 
 ADDRESSES_HOLD = 30.0  #: seconds
 RETRY_LOOKUP = 5.0  #: seconds after a failed lookup in which old addresses are used without a new one
@@ -155,6 +155,8 @@ class UrlClient:
     async def _addresses(self, target: UrlTarget) -> Sequence[Address]:
         """:raises PostError: the host has none."""
         if is_address(target.host):
+            if reason := refusal(target.host, loopback=True):
+                raise PostError(f"{target.host} is refused: {reason}", connected=False)
             return ((target.host, target.port),)
         key = target.host, target.port
         host = self._hosts.setdefault(key, _Host())

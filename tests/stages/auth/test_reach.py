@@ -99,6 +99,26 @@ async def test_introspection_by_a_name_that_leads_to_a_refused_address(home: Any
             await trust.aclose()
 
 
+@pytest.mark.parametrize("address", ["169.254.169.254", "100.100.100.200", "[fe80::1]", "[::ffff:169.254.169.254]"])
+async def test_metadata_services_are_not_asked_even_if_the_operator_wrote_so(home: Any, address: str) -> None:
+    (home.home / "issuers.yml").write_text(
+        f"- issuer: https://i.example\n  jwks_url: http://{address}/jwks\n"
+        f"  introspection:\n    url: http://{address}/i\n    client_id: me\n    client_secret: {{$env: S}}\n"
+    )
+    trust = Trust.load(home, {"S": "hunter2"})
+    try:
+        introspector = trust.introspector("https://i.example")
+        assert introspector is not None
+        with pytest.raises(IssuerUnavailable) as caught:
+            await introspector.ask("token")
+        assert "is refused: " in caught.value.cause
+        with pytest.raises(IssuerUnavailable) as caught:
+            await trust.verifier.issuers["https://i.example"].keys.find("", "RS256")
+        assert "is refused: " in caught.value.cause
+    finally:
+        await trust.aclose()
+
+
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
