@@ -96,9 +96,10 @@ class Limit(Model):
 
     @property
     def capacity(self) -> int:
-        """How much fits at once."""
+        """How much fits at once, for callers of both kinds."""
         if self.rps is not None:
-            return self.burst or max(1, math.floor(self.rps))
+            # With a burst, internal callers' is no smaller.
+            return self.burst or max(1, math.floor(min(self.rps, self.internal_rps or self.rps)))
         return self.quota or self.concurrency or 1
 
     @property

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from bridge.stages.quota.calendar import Window
+from bridge.stages.quota.calendar import Window, period
 from bridge.stages.quota.counters import QuotaCounts
 
 INTERVAL = 5.0  #: seconds between two times that it is written
@@ -36,6 +38,7 @@ class QuotaFile:
         self._counts: dict[str, QuotaCounts] = {}
         self._kept: Mapping[str, Any] | None = None  # read when a quota is bound, which most gateways have none of
         self._failed = False
+        self._writing = threading.Lock()
 
     def counts(self, id: str, window: Window) -> QuotaCounts:
         """The counts of the limit `id`, as they are or as they were kept."""
@@ -72,14 +75,29 @@ class QuotaFile:
             if counts.used and counts.end > counts.clock():
                 content[key] = {"start": counts.start, "used": dict(counts.used)}
         # What no route has asked for since the start: its route may come back.
-        content = {**{key: kept for key, kept in self._before.items() if key not in self._counts}, **content}
+        now = time.time()
+        before = {
+            key: kept for key, kept in self._before.items() if key not in self._counts and _is_current(key, kept, now)
+        }
         try:
-            await asyncio.to_thread(_write, self._path, content)
+            await asyncio.to_thread(self._replace, self._path, {**before, **content})
             self._failed = False
         except OSError as error:
+            for key in content:  # it is tried again, although nobody may call until then
+                self._counts[key].changed = True
             if not self._failed:
                 log.error("%s can't be written (%s): quotas begin anew at the next start", self._path, error.strerror)
             self._failed = True
+
+    def _replace(self, path: Path, content: Mapping[str, Any]) -> None:
+        with self._writing:  # a write that was cancelled goes on in its thread
+            _write(path, content)
+
+
+def _is_current(key: str, kept: Any, now: float) -> bool:
+    """Whether `kept` is of a period that is not over, so that its route may still ask for it."""
+    window: Window = "month" if key.endswith(":month") else "day"
+    return isinstance(kept, dict) and bool(kept.get("start") == period(window, now)[0])
 
 
 def _read(path: Path) -> Mapping[str, Any]:

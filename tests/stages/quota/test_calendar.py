@@ -102,3 +102,27 @@ async def test_a_folder_that_cannot_be_written(tmp_path: Path, caplog: pytest.Lo
         await kept.write()
     assert [record.message for record in caplog.records if "can't be written" in record.message][1:] == []
     assert "quotas begin anew" in caplog.text
+
+
+async def test_what_no_route_asks_for_is_kept_while_its_period_lasts(tmp_path: Path) -> None:
+    path = tmp_path / "quotas.json"
+    kept = QuotaFile(path)
+    QuotaCounter(5, "q", kept.counts("gone:1", "month")).take("ann", 0.0, 1)
+    await kept.write()
+    over = {"over:1:day": {"start": 0, "used": {"ann": 9}}, "over:1:month": {"start": 0}, "strange": 5, "x:day": []}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **over}))
+    again = QuotaFile(path)
+    QuotaCounter(5, "q", again.counts("q:1", "day")).take("bob", 0.0, 1)
+    await again.write()
+    assert set(json.loads(path.read_text())) == {"gone:1:month", "q:1:day"}
+
+
+async def test_a_write_that_failed_is_tried_again_without_another_call(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.touch()
+    kept = QuotaFile(folder / "quotas.json")
+    QuotaCounter(5, "q", kept.counts("q:1", "month")).take("ann", 0.0, 1)
+    await kept.write()
+    folder.unlink()
+    await kept.write()
+    assert QuotaFile(folder / "quotas.json").counts("q:1", "month").used == {"ann": 1}

@@ -259,6 +259,7 @@ def test_of_several_that_refuse_the_longest_counts(clock: Clock) -> None:
         ({"quota": 5, "window": "day", "internal_rps": 5}, "internal_rps goes with rps"),
         ({"concurrency": 5, "cost": {"GET": 2}}, "cost goes with rps or quota"),
         ({"rps": 5, "cost": {"GET": 6}}, "GET takes 6, and the limit never holds more than 5"),
+        ({"rps": 5, "internal_rps": 2, "cost": {"GET": 3}}, "GET takes 3, and the limit never holds more than 2"),
         ({"rps": 5, "cost": {"GET": -1}}, "greater than or equal to 0"),
         ({"rps": 5, "name": "key"}, "'key' is the name of the limit that an API key has itself"),
         ({"rps": 5, "name": 'a"b'}, "pattern"),

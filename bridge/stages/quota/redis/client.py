@@ -69,9 +69,10 @@ class RedisClient:
             except RedisAway as cause:
                 self._away(cause)
             else:
-                wait = FIRST_RETRY
-                self._back(connection)
-                await self._gone.wait()
+                if not self._gone.is_set():  # else it has ended since its last answer
+                    wait = FIRST_RETRY
+                    self._back(connection)
+                    await self._gone.wait()
             self._attempted.set()
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311  # gateways should not come all at once
             wait = min(wait * 2, LONGEST_RETRY)

@@ -10,7 +10,7 @@ from typing import Any
 import hiredis
 
 from bridge.stages.quota.redis.address import RedisAddress
-from bridge.stages.quota.redis.script import SCRIPT, SHA1
+from bridge.stages.quota.redis.script import FIGURES, SCRIPT, SHA1
 
 MAX_PENDING = 10_000  #: commands that wait for their answer; further ones are not sent
 
@@ -93,6 +93,10 @@ class RedisConnection(asyncio.Protocol):
             away = RedisAway(f"it says {text[:200]}")
             callback(away)
             self.close(away)
+        elif (command[0] == b"EVALSHA" or command[1:2] == (SCRIPT,)) and not _are_figures(reply, int(command[2])):
+            away = RedisAway("its answer to the script is not the script's")
+            callback(away)
+            self.close(away)
         else:
             callback(reply)
 
@@ -113,6 +117,11 @@ class RedisConnection(asyncio.Protocol):
                 self.close(RedisAway(f"no answer within {self._timeout:g} seconds"))
             else:
                 self._timer = self._loop.call_later(left, self._check)
+
+
+def _are_figures(reply: Any, keys: int) -> bool:
+    """Whether the script has given `reply` for so many keys."""
+    return isinstance(reply, list) and len(reply) == FIGURES * keys and all(type(one) is int for one in reply)
 
 
 async def connect(address: RedisAddress, lost: Callable[[RedisAway], None]) -> RedisConnection:

@@ -93,12 +93,12 @@ class RedisLimiter:
                 _return(demands, missing, refused)
                 return self._without_redis(identity, call, route_tenant)
             except asyncio.CancelledError:
-                _return(demands, missing, refused)
+                self._undo(demands, missing)
                 raise
             now = self._clock()
             refused = [one for one, (fits, *_) in zip(missing, answer, strict=True) if not fits]
             if refused:
-                _return(demands, missing, ())
+                self._undo(demands, missing)
                 return _refusal(demands, refused, now)
         verdicts = [count.allowed(lease, now) for count, lease, _ in demands]
         held = [lease for count, lease, _ in demands if count.is_open]
@@ -126,6 +126,12 @@ class RedisLimiter:
             self._memory, self._fallback = memory, self._local.of(memory).for_operation(self._operation)
         verdict = None if self._fallback is None else self._fallback.take_now(identity, call, route_tenant)
         return UNLIMITED if verdict is None else verdict
+
+    def _undo(self, demands: Sequence[Demand], missing: Sequence[Demand]) -> None:
+        """`_return` after a wait. The time of a lease may have ended meanwhile, so what it gets back is held again."""
+        _return(demands, missing, ())
+        for count, lease, _ in demands:
+            self._shared.hold(count, lease)
 
     async def _ask(self, missing: Sequence[Demand]) -> Answer:
         """Redis's figures for each of `missing`. The tokens of a call that is cancelled meanwhile are given back.

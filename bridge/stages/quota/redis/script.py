@@ -55,17 +55,18 @@ end
 local kinds = {}
 
 function kinds.bucket(key, cost, back, a, b)
-  local rps, burst, at = tonumber(a), tonumber(b), now
+  local rps, burst = tonumber(a), tonumber(b)
   local tokens, held = burst, redis.call('GET', key)
   if held then
     local was, when = struct.unpack('dd', held)
-    at = max(now, when)
-    tokens = min(burst, was + (at - when) * rps)
+    tokens = min(burst, was + max(0, now - when) * rps)
+    -- The clock was set back: tokens come again from now on, whether or not this call takes any.
+    if when > now then put(key, struct.pack('dd', tokens, now), (burst - tokens) / rps) end
   end
   tokens = min(burst, tokens + back)
   return tokens + 0.000001 >= cost, floor((tokens - cost) / 2), function(taken)
     tokens = max(0, tokens - taken)
-    put(key, struct.pack('dd', tokens, at), (burst - tokens) / rps)
+    put(key, struct.pack('dd', tokens, now), (burst - tokens) / rps)
   end, function(allowed)
     return floor(tokens + 0.000001), (burst - tokens) / rps, allowed and 0 or (cost - tokens) / rps, 0
   end
@@ -73,14 +74,17 @@ end
 
 function kinds.window(key, cost, back, a, b)
   local count, window = tonumber(a), tonumber(b)
-  local grain, used, entries = window / 63, 0, {}
+  local grain, used, entries, ahead = window / 63, 0, {}, false
   local held = redis.call('GET', key)
   for _, entry in ipairs(held and cmsgpack.unpack(held) or {}) do
     if entry[1] + window > now then
+      if entry[1] > now + 2 * grain then entry[1], ahead = now, true end
       entries[#entries + 1] = entry
       used = used + entry[2]
     end
   end
+  -- The clock was set back: what was taken then was taken now, whether or not this call takes any.
+  if ahead then put(key, cmsgpack.pack(entries), window + grain) end
   return used + cost <= count, 0, function(taken)
     if taken == 0 then return end
     local at = count <= 64 and now or (floor(now / grain) + 1) * grain

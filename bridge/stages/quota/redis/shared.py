@@ -7,6 +7,7 @@ import contextlib
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 from weakref import WeakSet
@@ -125,6 +126,7 @@ class SharedCounts:
                     if not self._asking[lease.key]:
                         del self._asking[lease.key]
             if isinstance(reply, RedisAway):
+                self._untold([lease.key for count, lease, _ in demands if count.is_open], reply)
                 done(reply)
                 return
             answer = [reply[at : at + FIGURES] for at in range(0, len(reply), FIGURES)]
@@ -148,7 +150,12 @@ class SharedCounts:
                 self.release([lease])
             elif count.most:
                 lease.tokens, lease.until = lease.tokens + cost, now + LIFE
-                self._holding[lease] = count
+                self.hold(count, lease)
+
+    def hold(self, count: SharedCount, lease: Lease) -> None:
+        """What `lease` has is returned when its time is over."""
+        if lease.tokens:
+            self._holding[lease] = count
 
     def release(self, leases: Sequence[Lease]) -> None:
         """A call is over that was under way."""
@@ -161,7 +168,14 @@ class SharedCounts:
                 self._open.pop(lease.key, None)
             keys.append(lease.key)
             arguments += [b"open", b"-1", b"0", b"0", b"0", self._gateway, b"%d" % ALIVE]
-        self.client.run(_ignore, keys, arguments)
+        self.client.run(partial(self._untold, keys), keys, arguments)
+
+    def _untold(self, keys: Sequence[bytes], reply: Any) -> None:
+        """Without an answer, Redis may count calls under `keys` that are over: it is told at the next time, even that
+        there are none."""
+        if isinstance(reply, RedisAway):
+            for key in keys:
+                self._open.setdefault(key, 0)
 
     def _learn(self, demand: Demand, figures: Sequence[int], *, taken: bool) -> None:
         count, lease, cost = demand
@@ -244,9 +258,11 @@ class SharedCounts:
             keys, arguments = [], []
             for key, calls in chunk:
                 back = 0 if key in self._asking else calls + 1
+                if back == 1:
+                    del self._open[key]
                 keys.append(key)
                 arguments += [b"open", b"0", b"0", b"%d" % back, b"0", self._gateway, b"%d" % ALIVE]
-            self.client.run(_ignore, keys, arguments)
+            self.client.run(partial(self._untold, keys), keys, arguments)
 
 
 def _ignore(_: Any) -> None: ...

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from bridge.api.call import Identity
+from bridge.api.call import Call, Identity
 from bridge.errors import LimitsUnavailable
 from bridge.stages.quota.redis.address import RedisAddress, redis_address
 from bridge.stages.quota.redis.connection import RedisAway, RedisConnection, asked, connect
@@ -156,6 +156,75 @@ async def test_calls_under_way_are_known_again(make_redis: Callable[..., RedisSe
     assert (await take(one, ANN)).allowed
     for store in stores:
         await store.aclose()
+
+
+async def test_a_call_that_ends_while_redis_is_away_no_longer_counts_after(
+    shared_redis: RedisServer, told: Told
+) -> None:
+    store = RedisLimits(redis_address(shared_redis.url("prefix=ended"), Path()))
+    await store.start()
+    limiter = bind(store, {"concurrency": 1})
+    call = await take(limiter, ANN)
+    assert call.release is not None
+    connection = store.shared.client._connection
+    assert connection is not None
+    connection.close(RedisAway("the test has cut it"))
+    call.release()
+    await told.wait("is back after")
+    assert (await take(limiter, ANN)).allowed
+    assert len(store.shared._open) == 1
+    await store.aclose()
+
+
+async def test_a_call_whose_answer_was_lost_does_not_count_after(shared_redis: RedisServer, told: Told) -> None:
+    store = RedisLimits(redis_address(shared_redis.url("prefix=lost&on_failure=open"), Path()))
+    await store.start()
+    limiter = bind(store, {"concurrency": 1})
+    connection = store.shared.client._connection
+    assert connection is not None
+    other = await connect(store.shared.address, lambda cause: None)
+    connection._transport.pause_reading()  # Redis counts the call, and its answer never comes
+    task = asyncio.ensure_future(limiter.take(ANN, Call(peer="192.0.2.7"), ""))
+    while not await asked(other, b"KEYS", b"lost:*:o:*"):
+        pass
+    connection.close(RedisAway("the test has cut it"))
+    other.close(RedisAway("the test is over"))
+    assert (await task).release is None
+    await told.wait("is back after")
+    assert (await take(limiter, ANN)).allowed
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"+OK\r\n", b":1\r\n", b"$-1\r\n", b"*2\r\n:1\r\n:2\r\n", b"*6\r\n" + b"+a\r\n" * 6]
+)
+async def test_an_answer_that_is_not_the_scripts_makes_no_call_hang(answer: bytes) -> None:
+    causes: list[RedisAway] = []
+    connection = RedisConnection(1.0, causes.append)
+    connection.connection_made(asyncio.WriteTransport())
+    replies: list[Any] = []
+    for _ in range(2):
+        connection.run(replies.append, [b"key"], [])
+    connection._unwritten = []
+    with contextlib.suppress(NotImplementedError):  # such a transport can't be ended
+        connection.data_received(answer)
+    assert "its answer to the script is not the script's" in str(replies[0])
+
+
+async def test_a_connection_that_ends_with_its_last_answer_is_not_up(told: Told) -> None:
+    async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(2**16):
+                writer.write(b"+OK\r\n" * (1 + (b":alive" in data)))
+        writer.close()
+
+    server = await asyncio.start_server(twice, "127.0.0.1", 0)
+    url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    store = RedisLimits(redis_address(url, Path()))
+    await store.start()
+    assert not store.shared.client.up
+    await store.aclose()
+    server.close()
 
 
 @pytest.mark.parametrize("on_failure", ["open", "closed", "local"])

@@ -145,3 +145,21 @@ async def test_gateways_that_are_alive(run: Run) -> None:
         [figures] = await run(2_000_000_000.0 + at, ("g", "alive", 0, 0, 0, "", gateway, 15))
         counts.append(figures[-1])
     assert counts == [1, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "a", "b"), [("bucket", 1.0, 5), ("window", 5, 1.0), ("window", 100, 1.0)], ids=["bucket", "few", "many"]
+)
+async def test_a_clock_that_is_set_back_gives_nothing_and_refuses_nobody_for_long(
+    run: Run, kind: str, a: float, b: float
+) -> None:
+    now, most = 2_000_000_000.0, b if kind == "bucket" else a
+
+    async def fits(at: float, cost: float) -> bool:
+        [[found, *_]] = await run(at, ("c", kind, cost, 0, 0, a, b, 0))
+        return bool(found)
+
+    assert await fits(now + 3600, most)
+    assert [await fits(now + late, 1) for late in (0, 0.5)] == [False, False]
+    assert await fits(now + 5.5, most)
+    assert not await fits(now + 5.5, 1)

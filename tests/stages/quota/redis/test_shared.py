@@ -191,6 +191,26 @@ async def test_a_call_given_up_as_the_answer_comes_gives_everything_back(
         assert '"client";r=49;' in dict((await take(limiter, ANN)).headers())["ratelimit"]
 
 
+async def test_what_a_refused_call_gives_back_late_is_still_returned(gateways: Gateways) -> None:
+    """The time of a lease ends while another limit of the call is asked for."""
+    async with gateways() as [store]:
+        limiter = bind(store, {"rps": 1000, "burst": 1000}, {"rps": 0.001, "per": "route"})
+        assert isinstance(limiter, RedisLimiter)
+        await take(limiter, BOB)
+        count = limiter._parts[0].outside
+        now = asyncio.get_running_loop().time()
+        lease = count.lease(ANN.key, now)
+        lease.tokens, lease.until = 5, now + 60
+        store.shared.hold(count, lease)
+        task = asyncio.ensure_future(limiter.take(ANN, Call(peer="192.0.2.7"), ""))
+        await asyncio.sleep(0)
+        store.shared._return_leases(None)
+        assert not (await task).allowed
+        assert lease.tokens == 1
+        await returned(store)
+        assert lease.tokens == 0
+
+
 async def test_internal_callers_and_own_limits(gateways: Gateways) -> None:
     async with gateways(2) as stores:
         limit = {"rps": 1, "burst": 1, "internal_rps": 4, "per": "route"}
