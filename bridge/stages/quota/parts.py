@@ -10,6 +10,7 @@ from bridge.api.call import Call
 from bridge.api.spec.auth import AnyAuth, ApiKeyAuth
 from bridge.api.spec.limits import Limit, RateLimit
 from bridge.api.spec.route import METHODS, RouteSpec
+from bridge.api.stream import WEBSOCKET
 from bridge.errors import BindError, Fault
 from bridge.stages.quota.caller import CallerKey, caller_key
 from bridge.wording import suggestion
@@ -36,6 +37,8 @@ class LimitPart:
         if not costs:
             return 1
         by_method = {name: cost for name, cost in costs.items() if name in METHODS and name != operation}
+        if "GET" in by_method:  # a handshake of a WebSocket is a GET, too
+            by_method |= {"HEAD": by_method["GET"], WEBSOCKET: by_method["GET"]}
         return costs.get(operation, by_method or 1)
 
 
@@ -68,7 +71,7 @@ def has_own_limits(spec: RouteSpec) -> bool:
 
 
 def check_costs(spec: RouteSpec, operations: Collection[str]) -> None:
-    """:raises BindError: `cost` names neither an operation of the route nor a method."""
+    """:raises BindError: `cost` names neither an operation of the route nor a method, or HEAD, which counts as GET."""
     for number, limit in enumerate(spec.limits or ()):
         for name in limit.cost or ():
             if name not in operations and name not in METHODS:
@@ -76,6 +79,8 @@ def check_costs(spec: RouteSpec, operations: Collection[str]) -> None:
                 hint = suggestion(name, known) or f"; there are {', '.join(sorted(operations))}"
                 reason = f"{name!r} is no operation of this route and no method{hint}"
                 raise BindError(Fault(reason, ("limits", number, "cost", name)))
+            if name == "HEAD" and name not in operations:
+                raise BindError(Fault("HEAD counts as GET; name GET", ("limits", number, "cost", name)))
 
 
 def limit_remarks(spec: RouteSpec, operation: str, call: Call) -> Sequence[str]:

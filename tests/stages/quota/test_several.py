@@ -163,6 +163,16 @@ def test_an_operation_or_a_method_costs_more(clock: Clock) -> None:
     assert (refused.allowed, refused.remaining, refused.retry_after) == (False, 1, 3.0)
 
 
+def test_a_head_and_a_handshake_cost_what_a_get_costs(clock: Clock) -> None:
+    """Otherwise they would be the cheap way to the same work."""
+    for method in ("GET", "HEAD", "WEBSOCKET"):
+        limit = limiter(clock, {"rps": 1, "burst": 10, "cost": {"GET": 6}})
+        assert [take(limit, call=Call(method)).allowed for _ in range(2)] == [True, False], method
+    with pytest.raises(BindError, match="HEAD counts as GET"):
+        MemoryLimits().bind(spec({"rps": 9, "cost": {"HEAD": 2}}), ["report"])
+    assert MemoryLimits().bind(spec({"rps": 9, "cost": {"HEAD": 2}}), ["HEAD"]) is not None
+
+
 def test_a_cost_for_what_the_route_does_not_have() -> None:
     with pytest.raises(BindError, match="'reprot' is no operation of this route and no method; did you mean 'report'"):
         MemoryLimits().bind(spec({"rps": 9, "cost": {"reprot": 2}}), ["report"])
